@@ -1,1 +1,57 @@
-fn main() {}
+//! Everything that is run around the build: the gates, the tools they need, the crash test.
+
+mod shell;
+mod tally;
+mod test;
+mod tools;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Tasks of the Milena workspace.
+#[derive(Parser)]
+#[command(name = "cargo xtask", arg_required_else_help = true)]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Format, lints and house rules.
+    Check,
+    /// All tests; installs what they need first.
+    Test {
+        /// Only what needs nothing but a Rust toolchain.
+        #[arg(long)]
+        fast: bool,
+    },
+    /// Installs what the tests need (JDK, Maven, Kafka's jars, kcat, rsyslog, Telegraf) and does nothing else.
+    Tools,
+    /// The kill -9 test, for any number of rounds.
+    Crash {
+        #[arg(long, default_value_t = 100)]
+        rounds: u32,
+        /// The seed that an earlier run printed.
+        #[arg(long)]
+        seed: Option<u64>,
+    },
+}
+
+fn main() -> ExitCode {
+    let outcome = match Arguments::parse().task {
+        Task::Check => test::check(),
+        Task::Test { fast } => test::test(fast),
+        Task::Tools => tools::Tools::install().map(|_| true),
+        Task::Crash { rounds, seed } => test::crash(rounds, seed),
+    };
+    match outcome {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            shell::say(&format!("error: {error}"));
+            ExitCode::FAILURE
+        }
+    }
+}
