@@ -1,0 +1,91 @@
+//! The real Apache Kafka 4.3.1, from its jars.
+
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use super::{Cluster, Config, Kind, Tools, node::Node};
+use crate::Outcome;
+
+/// A JVM that starts fast and stays small.
+const JVM: [&str; 6] = [
+    "-Xmx512m",
+    "-XX:+UseSerialGC",
+    "-XX:TieredStopAtLevel=1",
+    "-Xshare:auto",
+    "-Dlog4j2.level=INFO",
+    "-Djava.awt.headless=true",
+];
+
+/// An Apache Kafka broker.
+pub(crate) struct ApacheKafka {
+    node: Node,
+    scratch: PathBuf,
+    class_path: String,
+    formatted: bool,
+}
+
+impl ApacheKafka {
+    pub(crate) fn create(tools: &Tools, config: Config) -> Outcome<Self> {
+        let node = Node::create(config)?;
+        Ok(Self { scratch: node.scratch_dir(), node, class_path: tools.kafka_class_path(), formatted: false })
+    }
+
+    fn java(&self) -> Command {
+        let mut command = Command::new("java");
+        command.args(JVM).args(["-cp", &self.class_path]).current_dir(self.node.path());
+        command
+    }
+
+    fn format(&self) -> Outcome {
+        let mut command = self.java();
+        command.args(["kafka.tools.StorageTool", "format", "--standalone", "-t", "5L6g3nShT-eMCtK--X86sw", "-c"]);
+        command.arg(self.node.properties());
+        let output = command.output()?;
+        if output.status.success() {
+            return Ok(());
+        }
+        Err(format!("{command:?}: {}", String::from_utf8_lossy(&output.stdout)).into())
+    }
+}
+
+impl Cluster for ApacheKafka {
+    fn kind(&self) -> Kind {
+        Kind::Kafka
+    }
+
+    fn start(&mut self) -> Outcome {
+        if !self.formatted {
+            self.format()?;
+            self.formatted = true;
+        }
+        let mut command = self.java();
+        command.arg("kafka.Kafka").arg(self.node.properties());
+        self.node.start(&mut command)
+    }
+
+    fn stop(&mut self) -> Outcome<i32> {
+        self.node.stop()
+    }
+
+    fn kill(&mut self) -> Outcome {
+        self.node.kill()
+    }
+
+    fn bootstrap(&self) -> String {
+        self.node.bootstrap()
+    }
+
+    fn data_dir(&self) -> PathBuf {
+        self.node.data_dir()
+    }
+
+    fn scratch_dir(&self) -> &Path {
+        &self.scratch
+    }
+
+    fn log(&self) -> String {
+        self.node.log()
+    }
+}

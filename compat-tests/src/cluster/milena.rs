@@ -1,0 +1,59 @@
+//! Milena: the binary of this workspace as a process.
+
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use super::{Cluster, Config, Kind, Tools, node::Node};
+use crate::Outcome;
+
+/// A Milena broker.
+pub(crate) struct Milena {
+    node: Node,
+    scratch: PathBuf,
+    binary: PathBuf,
+}
+
+impl Milena {
+    pub(crate) fn create(tools: &Tools, config: Config) -> Outcome<Self> {
+        let node = Node::create(config)?;
+        Ok(Self { scratch: node.scratch_dir(), node, binary: tools.milena.clone() })
+    }
+}
+
+impl Cluster for Milena {
+    fn kind(&self) -> Kind {
+        Kind::Milena
+    }
+
+    fn start(&mut self) -> Outcome {
+        let mut command = Command::new(&self.binary);
+        command.arg(self.node.properties()).current_dir(self.node.path());
+        self.node.start(&mut command)
+    }
+
+    fn stop(&mut self) -> Outcome<i32> {
+        self.node.stop()
+    }
+
+    fn kill(&mut self) -> Outcome {
+        self.node.kill()
+    }
+
+    fn bootstrap(&self) -> String {
+        self.node.bootstrap()
+    }
+
+    fn data_dir(&self) -> PathBuf {
+        self.node.data_dir()
+    }
+
+    fn scratch_dir(&self) -> &Path {
+        &self.scratch
+    }
+
+    fn log(&self) -> String {
+        self.node.log()
+    }
+}

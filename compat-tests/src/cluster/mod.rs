@@ -1,0 +1,91 @@
+//! A broker under test: Milena or the real Apache Kafka, started, stopped and killed in the same way.
+
+mod apache;
+mod milena;
+mod node;
+
+use std::path::{Path, PathBuf};
+
+use crate::Outcome;
+
+pub(crate) use apache::ApacheKafka;
+pub(crate) use milena::Milena;
+
+/// Settings in `server.properties`, beside those that every cluster here has.
+pub(crate) type Config = &'static [(&'static str, &'static str)];
+
+/// Which of the two a cluster is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Kind {
+    Kafka,
+    Milena,
+}
+
+impl Kind {
+    /// The name in reports.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Kafka => "Apache Kafka",
+            Self::Milena => "Milena",
+        }
+    }
+
+    /// A cluster of this kind with a fresh data directory, not yet started.
+    pub(crate) fn create(self, tools: &Tools, config: Config) -> Outcome<Box<dyn Cluster>> {
+        Ok(match self {
+            Self::Kafka => Box::new(ApacheKafka::create(tools, config)?),
+            Self::Milena => Box::new(Milena::create(tools, config)?),
+        })
+    }
+}
+
+/// One broker process with a directory of its own. Dropping it kills the process and deletes the directory.
+pub(crate) trait Cluster: Send {
+    /// Which of the two this is.
+    fn kind(&self) -> Kind;
+    /// Starts the process and waits until it answers with itself as an alive broker.
+    fn start(&mut self) -> Outcome;
+    /// Stops it cleanly (TERM). The exit code, as a shell sees it.
+    fn stop(&mut self) -> Outcome<i32>;
+    /// `kill -9`; returns when the process is gone.
+    fn kill(&mut self) -> Outcome;
+    /// `host:port` for clients.
+    fn bootstrap(&self) -> String;
+    /// The log directory (the one of `log.dirs`).
+    fn data_dir(&self) -> PathBuf;
+    /// A directory for whatever a scenario wants to write.
+    fn scratch_dir(&self) -> &Path;
+    /// What the process has printed so far, over all its starts.
+    fn log(&self) -> String;
+}
+
+/// Where the things that are not ours lie; `cargo xtask tools` puts them there.
+#[derive(Clone)]
+pub(crate) struct Tools {
+    /// The directory of `cargo xtask tools`.
+    pub(crate) dir: PathBuf,
+    /// The broker binary.
+    pub(crate) milena: PathBuf,
+}
+
+impl Tools {
+    /// From `MILENA_TOOLS` and `MILENA_BIN`, else from the workspace's target directory.
+    pub(crate) fn find() -> Self {
+        let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target");
+        let from = |name: &str, default: PathBuf| std::env::var_os(name).map_or(default, PathBuf::from);
+        Self {
+            dir: from("MILENA_TOOLS", target.join("tools")),
+            milena: from("MILENA_BIN", target.join("release/milena")),
+        }
+    }
+
+    /// A Java class path with Kafka's own jars.
+    pub(crate) fn kafka_class_path(&self) -> String {
+        format!("{}/kafka-4.3.1/libs/*", self.dir.display())
+    }
+
+    /// A Java class path with one release of Kafka's Java client.
+    pub(crate) fn client_class_path(&self, version: &str) -> String {
+        format!("{}/kafka-clients-{version}/libs/*", self.dir.display())
+    }
+}

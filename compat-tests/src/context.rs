@@ -1,0 +1,161 @@
+//! What a scenario works with: a running cluster, and a place to write down what it saw.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use kafka_protocol::{
+    messages::{
+        CreateTopicsRequest, ListOffsetsRequest,
+        create_topics_request::{CreatableTopic, CreatableTopicConfig},
+        list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic},
+    },
+    protocol::Request,
+};
+use serde_json::{Map, Value};
+use uuid::Uuid;
+
+use crate::{
+    Outcome,
+    cluster::{Cluster, Tools},
+    debug_json::bytes_of,
+    java::CliServer,
+    raw::{Connection, records, text, topic_name},
+};
+
+/// How long something may take that comes about by itself. Long, because a busy machine must not fail a test.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// One scenario's view of one of the two clusters.
+pub(crate) struct Context<'a> {
+    pub(crate) cluster: &'a mut dyn Cluster,
+    pub(crate) tools: &'a Tools,
+    /// Kafka's command line tools, in a JVM that all scenarios of this side share.
+    pub(crate) cli: &'a mut Option<CliServer>,
+    seen: Map<String, Value>,
+}
+
+impl<'a> Context<'a> {
+    pub(crate) fn new(cluster: &'a mut dyn Cluster, tools: &'a Tools, cli: &'a mut Option<CliServer>) -> Self {
+        Self { cluster, tools, cli, seen: Map::new() }
+    }
+
+    /// Everything that was recorded.
+    pub(crate) fn into_seen(self) -> Value {
+        Value::Object(self.seen)
+    }
+
+    /// A new connection to the broker.
+    pub(crate) fn connect(&self) -> Outcome<Connection> {
+        Ok(Connection::open(&self.cluster.bootstrap())?)
+    }
+
+    /// Records what was seen at a step. What two clusters recorded under one name is compared.
+    pub(crate) fn record(&mut self, step: impl Into<String>, mut value: Value) {
+        describe_records(&mut value);
+        let step = step.into();
+        assert!(!step.contains(['.', ' ']), "the step {step} could not be named in the file of deviations");
+        let previous = self.seen.insert(step.clone(), value);
+        assert!(previous.is_none(), "the step {step} was recorded twice");
+    }
+
+    /// Records printed text, line by line.
+    pub(crate) fn record_text(&mut self, step: impl Into<String>, text: &str) {
+        self.record(step, text.lines().map(str::trim_end).collect());
+    }
+
+    /// Sends a request, records the answer whatever it is, and hands back the response if there was one.
+    /// A connection that the broker closed is replaced.
+    pub(crate) fn ask<R: Request>(
+        &mut self,
+        step: impl Into<String>,
+        connection: &mut Connection,
+        version: i16,
+        request: &R,
+    ) -> Outcome<Option<R::Response>>
+    where
+        R::Response: std::fmt::Debug,
+    {
+        let answer = connection.call(version, request)?;
+        self.record(step, answer.to_json());
+        let response = answer.response();
+        if response.is_none() {
+            *connection = self.connect()?;
+        }
+        Ok(response)
+    }
+
+    /// Sends a request that must be answered, recording nothing.
+    pub(crate) fn demand<R: Request>(&self, version: i16, request: &R) -> Outcome<R::Response>
+    where
+        R: std::fmt::Debug,
+        R::Response: std::fmt::Debug,
+    {
+        let answer = self.connect()?.call(version, request)?;
+        let shown = answer.to_json();
+        answer.response().ok_or_else(|| format!("{shown} to {request:?}").into())
+    }
+
+    /// Waits until `found` finds something.
+    pub(crate) fn until<T>(&self, what: &str, mut found: impl FnMut(&Self) -> Outcome<Option<T>>) -> Outcome<T> {
+        let give_up = Instant::now() + PATIENCE;
+        loop {
+            if let Some(value) = found(self)? {
+                return Ok(value);
+            }
+            if Instant::now() > give_up {
+                return Err(format!("waited in vain: {what}").into());
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// A topic that is ready for use.
+    pub(crate) fn create_topic(&self, name: &str, partitions: i32, configs: &[(&str, &str)]) -> Outcome<Uuid> {
+        let configs = configs
+            .iter()
+            .map(|(key, value)| CreatableTopicConfig::default().with_name(text(key)).with_value(Some(text(value))));
+        let topic = CreatableTopic::default()
+            .with_name(topic_name(name))
+            .with_num_partitions(partitions)
+            .with_replication_factor(1)
+            .with_configs(configs.collect());
+        let request = CreateTopicsRequest::default().with_topics(vec![topic]).with_timeout_ms(30_000);
+        let response = self.demand(7, &request)?;
+        let row = response.topics.first().ok_or("CreateTopics answered no row")?;
+        if row.error_code != 0 {
+            return Err(format!("CreateTopics of {name}: {row:?}").into());
+        }
+        self.until_ready(name, partitions)?;
+        Ok(row.topic_id)
+    }
+
+    /// Waits until this broker acts as the leader of all partitions.
+    pub(crate) fn until_ready(&self, topic: &str, partitions: i32) -> Outcome {
+        let rows = (0..partitions)
+            .map(|index| ListOffsetsPartition::default().with_partition_index(index).with_timestamp(-1))
+            .collect();
+        let topics = vec![ListOffsetsTopic::default().with_name(topic_name(topic)).with_partitions(rows)];
+        let request = ListOffsetsRequest::default().with_replica_id((-1).into()).with_topics(topics);
+        self.until(&format!("{topic} is ready"), |context| {
+            let response = context.demand(4, &request)?;
+            let ready = response.topics.iter().flat_map(|topic| &topic.partitions).all(|row| row.error_code == 0);
+            Ok(ready.then_some(()))
+        })
+    }
+}
+
+/// Replaces the bytes of all fields called `records` by what stands in them.
+fn describe_records(value: &mut Value) {
+    match value {
+        Value::Object(fields) => {
+            for (name, field) in fields {
+                match field.as_str().and_then(bytes_of) {
+                    Some(bytes) if name == "records" => *field = records::describe(&Bytes::from(bytes)),
+                    _ => describe_records(field),
+                }
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(describe_records),
+        _ => {}
+    }
+}

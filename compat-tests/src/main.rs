@@ -1,0 +1,93 @@
+//! Compatibility tests: each scenario runs against Milena and against the real Apache Kafka, and what the two
+//! answer must be equal, except for what `compat-tests/deviations` names with its reason.
+
+mod cluster;
+mod compare;
+mod context;
+mod debug_json;
+mod deviations;
+mod java;
+mod raw;
+mod runner;
+mod scenarios;
+
+use std::{error::Error, path::Path, process::ExitCode};
+
+use clap::{Parser, Subcommand};
+
+use crate::{
+    cluster::{Kind, Tools},
+    deviations::Deviations,
+    runner::Plan,
+};
+
+/// Errors here are for a person to read.
+pub(crate) type Outcome<T = ()> = Result<T, Box<dyn Error + Send + Sync>>;
+
+/// Milena beside Apache Kafka.
+#[derive(Parser)]
+#[command(name = "compat", arg_required_else_help = true)]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Run scenarios on both and compare.
+    Run {
+        /// Only those with this in their names (`*` for anything, commas between several).
+        #[arg(long)]
+        only: Option<String>,
+        /// Only on Apache Kafka; nothing is compared.
+        #[arg(long, conflicts_with = "milena_only")]
+        kafka_only: bool,
+        /// Only on Milena; nothing is compared.
+        #[arg(long)]
+        milena_only: bool,
+        /// Print what was seen.
+        #[arg(long)]
+        show: bool,
+        /// Print the brokers' logs after a failure.
+        #[arg(long)]
+        log: bool,
+    },
+    /// Name all scenarios.
+    List,
+}
+
+fn main() -> ExitCode {
+    match run(Arguments::parse().task) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            print_line(&format!("error: {error}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(task: Task) -> Outcome<bool> {
+    let tools = Tools::find();
+    match task {
+        Task::Run { only, kafka_only, milena_only, show, log } => {
+            let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("deviations");
+            let deviations = Deviations::parse(&std::fs::read_to_string(file)?)?;
+            let alone = if kafka_only { Some(Kind::Kafka) } else { milena_only.then_some(Kind::Milena) };
+            let plan = Plan { only, alone, show, keep_log: log };
+            Ok(runner::run(&plan, &tools, &scenarios::all(), &deviations))
+        }
+        Task::List => {
+            for scenario in scenarios::all() {
+                print_line(scenario.name);
+            }
+            Ok(true)
+        }
+    }
+}
+
+/// One line of output.
+#[expect(clippy::print_stdout, reason = "a test runner's output is its standard output")]
+pub(crate) fn print_line(line: &str) {
+    println!("{line}");
+}

@@ -1,0 +1,194 @@
+//! Runs scenarios on both clusters and compares. Prints in libtest's form, so that one parser counts all tests.
+
+use std::thread;
+
+use serde_json::Value;
+
+use crate::{
+    Outcome,
+    cluster::{Cluster, Config, Kind, Tools},
+    compare::differences,
+    context::Context,
+    deviations::{Deviations, glob},
+    java::CliServer,
+    print_line,
+    scenarios::Scenario,
+};
+
+/// What to run.
+pub(crate) struct Plan {
+    /// Part of the names of the wanted scenarios; `*` stands for anything.
+    pub(crate) only: Option<String>,
+    /// One cluster alone: nothing is compared.
+    pub(crate) alone: Option<Kind>,
+    /// Print what was seen.
+    pub(crate) show: bool,
+    /// Print a line for each scenario that was started, too.
+    pub(crate) keep_log: bool,
+}
+
+/// Differences shown per scenario; the rest is counted.
+const SHOWN_DIFFERENCES: usize = 30;
+
+/// Runs the scenarios of the plan; true if all are well.
+pub(crate) fn run(plan: &Plan, tools: &Tools, scenarios: &[Scenario], deviations: &Deviations) -> bool {
+    let chosen: Vec<&Scenario> = scenarios.iter().filter(|scenario| plan.wants(scenario.name)).collect();
+    let mut tests = Tests { plan, tools, deviations, passed: 0, failed: Vec::new() };
+    print_line(&format!("\nrunning {} tests", chosen.len()));
+    for group in groups(&chosen) {
+        tests.run_group(&group);
+    }
+    tests.finish(chosen.len() == scenarios.len())
+}
+
+impl Plan {
+    fn wants(&self, name: &str) -> bool {
+        self.only.as_ref().is_none_or(|only| only.split(',').any(|part| glob(&format!("*{part}*"), name)))
+    }
+
+    fn kinds(&self) -> Vec<Kind> {
+        self.alone.map_or_else(|| vec![Kind::Kafka, Kind::Milena], |kind| vec![kind])
+    }
+}
+
+/// Scenarios that share one start of the clusters.
+fn groups<'a>(scenarios: &[&'a Scenario]) -> Vec<Vec<&'a Scenario>> {
+    let mut groups: Vec<Vec<&Scenario>> = Vec::new();
+    for &scenario in scenarios {
+        let shared = groups.iter_mut().find(|group| {
+            let first = group[0];
+            !first.alone && !scenario.alone && first.config == scenario.config
+        });
+        match shared {
+            Some(group) => group.push(scenario),
+            None => groups.push(vec![scenario]),
+        }
+    }
+    groups
+}
+
+struct Tests<'a> {
+    plan: &'a Plan,
+    tools: &'a Tools,
+    deviations: &'a Deviations,
+    passed: usize,
+    failed: Vec<String>,
+}
+
+/// One of the clusters while a group runs.
+struct Side {
+    kind: Kind,
+    cluster: Box<dyn Cluster>,
+    cli: Option<CliServer>,
+}
+
+impl Side {
+    fn start(kind: Kind, tools: &Tools, config: Config) -> Outcome<Self> {
+        let mut cluster = kind.create(tools, config)?;
+        cluster.start()?;
+        Ok(Self { kind, cluster, cli: None })
+    }
+
+    fn run(&mut self, tools: &Tools, scenario: &Scenario) -> Result<Value, String> {
+        let mut context = Context::new(&mut *self.cluster, tools, &mut self.cli);
+        match (scenario.run)(&mut context) {
+            Ok(()) => Ok(context.into_seen()),
+            Err(error) => Err(format!("{}: {error}", self.kind.name())),
+        }
+    }
+}
+
+impl Tests<'_> {
+    fn run_group(&mut self, group: &[&Scenario]) {
+        let tools = self.tools;
+        let config = group[0].config;
+        let started: Result<Vec<Side>, String> = thread::scope(|scope| {
+            let starts: Vec<_> = self
+                .plan
+                .kinds()
+                .into_iter()
+                .map(|kind| {
+                    scope.spawn(move || {
+                        Side::start(kind, tools, config)
+                            .map_err(|error| format!("{} does not start: {error}", kind.name()))
+                    })
+                })
+                .collect();
+            starts
+                .into_iter()
+                .map(|start| start.join().unwrap_or_else(|_| Err("panic at the start".to_owned())))
+                .collect()
+        });
+        match started {
+            Ok(mut sides) => {
+                for scenario in group {
+                    let trouble = self.run_scenario(&mut sides, scenario);
+                    if !trouble.is_empty() && self.plan.keep_log {
+                        for side in &sides {
+                            print_line(&format!("---- log of {}\n{}", side.kind.name(), side.cluster.log()));
+                        }
+                    }
+                    self.report(scenario.name, &trouble);
+                }
+            }
+            Err(error) => {
+                for scenario in group {
+                    self.report(scenario.name, std::slice::from_ref(&error));
+                }
+            }
+        }
+    }
+
+    /// What is wrong; empty if nothing is.
+    fn run_scenario(&self, sides: &mut [Side], scenario: &Scenario) -> Vec<String> {
+        let tools = self.tools;
+        let results: Vec<Result<Value, String>> = thread::scope(|scope| {
+            let runs: Vec<_> = sides.iter_mut().map(|side| scope.spawn(move || side.run(tools, scenario))).collect();
+            runs.into_iter().map(|run| run.join().unwrap_or_else(|_| Err("the scenario panicked".to_owned()))).collect()
+        });
+        let mut trouble: Vec<String> = results.iter().filter_map(|result| result.as_ref().err().cloned()).collect();
+        let mut seen: Vec<Value> = results.into_iter().filter_map(Result::ok).collect();
+        for value in &mut seen {
+            self.deviations.normalise(scenario.name, value);
+            if self.plan.show {
+                print_line(&format!("{value:#}"));
+            }
+        }
+        if let [kafka, milena] = &seen[..] {
+            let meant = |path: &[String]| self.deviations.is_meant(scenario.name, path);
+            let wrong = differences(kafka, milena).into_iter().filter(|difference| !meant(&difference.path));
+            trouble.extend(wrong.map(|difference| difference.report()));
+        }
+        trouble
+    }
+
+    fn report(&mut self, name: &str, trouble: &[String]) {
+        if trouble.is_empty() {
+            self.passed += 1;
+            print_line(&format!("test compat {name} ... ok"));
+            return;
+        }
+        self.failed.push(name.to_owned());
+        print_line(&format!("test compat {name} ... FAILED"));
+        for line in trouble.iter().take(SHOWN_DIFFERENCES) {
+            print_line(&format!("    {line}"));
+        }
+        if trouble.len() > SHOWN_DIFFERENCES {
+            print_line(&format!("    … and {} more", trouble.len() - SHOWN_DIFFERENCES));
+        }
+    }
+
+    fn finish(mut self, all_ran: bool) -> bool {
+        if all_ran && self.plan.alone.is_none() {
+            let unused = self.deviations.unused();
+            self.report("deviations/no-line-is-unused", &unused);
+        }
+        let verdict = if self.failed.is_empty() { "ok" } else { "FAILED" };
+        print_line(&format!(
+            "\ntest result: {verdict}. {} passed; {} failed; 0 ignored",
+            self.passed,
+            self.failed.len()
+        ));
+        self.failed.is_empty()
+    }
+}

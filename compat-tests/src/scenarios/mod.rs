@@ -1,0 +1,37 @@
+//! All scenarios, a file per API or tool.
+
+mod api_versions;
+
+use crate::{Outcome, cluster::Config, context::Context};
+
+/// One thing to do to a cluster, and to compare what was seen.
+#[derive(Clone, Copy)]
+pub(crate) struct Scenario {
+    /// `<api or tool>/<what>`, unique.
+    pub(crate) name: &'static str,
+    /// Settings that its cluster has beside the usual ones; scenarios with equal settings share a cluster.
+    pub(crate) config: Config,
+    /// It stops or fills its cluster, so that no other may share it.
+    pub(crate) alone: bool,
+    pub(crate) run: fn(&mut Context<'_>) -> Outcome,
+}
+
+/// A scenario on the shared cluster.
+const fn shared(name: &'static str, run: fn(&mut Context<'_>) -> Outcome) -> Scenario {
+    Scenario { name, config: &[], alone: false, run }
+}
+
+/// A scenario on a shared cluster with these settings.
+const fn with(name: &'static str, config: Config, run: fn(&mut Context<'_>) -> Outcome) -> Scenario {
+    Scenario { name, config, alone: false, run }
+}
+
+/// A scenario with a cluster of its own.
+const fn alone(name: &'static str, config: Config, run: fn(&mut Context<'_>) -> Outcome) -> Scenario {
+    Scenario { name, config, alone: true, run }
+}
+
+/// Every scenario, in the order in which they run.
+pub(crate) fn all() -> Vec<Scenario> {
+    [api_versions::SCENARIOS].concat()
+}
