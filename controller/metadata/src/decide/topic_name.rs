@@ -1,0 +1,34 @@
+//! Which names a topic may have (`org.apache.kafka.common.internals.Topic`).
+
+/// A name that no topic may have; displays as Kafka words it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct InvalidTopicName(pub String);
+
+const MAX_NAME_LENGTH: usize = 249;
+
+/// Checks a name: 1 to 249 of ASCII letters, digits, '.', '_' and '-', and neither "." nor "..".
+pub fn validate_topic_name(name: &str) -> Result<(), InvalidTopicName> {
+    let refuse = |text: String| Err(InvalidTopicName(format!("Topic name is invalid: {text}")));
+    if name.is_empty() {
+        return refuse("the empty string is not allowed".to_owned());
+    }
+    if name == "." || name == ".." {
+        return refuse(format!("'{name}' is not allowed"));
+    }
+    let length = name.encode_utf16().count();
+    if length > MAX_NAME_LENGTH {
+        return refuse(format!("the length of '{name}' is longer than the max allowed length {MAX_NAME_LENGTH}"));
+    }
+    if !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-')) {
+        return refuse(format!(
+            "'{name}' contains one or more characters other than ASCII alphanumerics, '.', '_' and '-'"
+        ));
+    }
+    Ok(())
+}
+
+/// The name with '.' and '_' made alike: two topics may not share it, because their metrics would.
+pub(super) fn collision_key(name: &str) -> String {
+    name.replace('.', "_")
+}

@@ -1,0 +1,1 @@
+//! Changes of a partition's leader and in-sync replicas.
