@@ -323,6 +323,11 @@ impl BatchBuilder {
         }
     }
 
+    /// As [`BatchBuilder::new`], with room for so many bytes of uncompressed records.
+    pub fn with_capacity(bytes: usize) -> BatchBuilder {
+        BatchBuilder { records: Vec::with_capacity(bytes), ..BatchBuilder::new() }
+    }
+
     /// Compress the records with `codec` at `level`.
     #[must_use]
     pub fn compression(mut self, codec: Codec, level: Level) -> BatchBuilder {
