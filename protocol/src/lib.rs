@@ -14,10 +14,12 @@ pub mod control_record;
 pub mod fetch_response;
 pub mod file_range;
 pub mod frame;
+pub mod guard;
 pub mod kafka_uuid;
 pub mod messages;
 pub mod record_batch;
 pub mod records;
+pub mod schema;
 pub mod types;
 mod wire;
 

@@ -1,5 +1,6 @@
 //! Everything that is run around the build: the gates, the tools they need, the crash test.
 
+mod schema;
 mod shell;
 mod tally;
 mod test;
@@ -29,6 +30,8 @@ enum Task {
     },
     /// Installs what the tests need (JDK, Maven, Kafka's jars, kcat, rsyslog, Telegraf) and does nothing else.
     Tools,
+    /// Makes `protocol/src/schema/table.txt` anew from the message JSON inside Kafka's jars.
+    Schema,
     /// The kill -9 test, for any number of rounds.
     Crash {
         #[arg(long, default_value_t = 100)]
@@ -44,6 +47,7 @@ fn main() -> ExitCode {
         Task::Check => test::check(),
         Task::Test { fast } => test::test(fast),
         Task::Tools => tools::Tools::install().map(|_| true),
+        Task::Schema => schema::run(&shell::workspace()).map(|()| true),
         Task::Crash { rounds, seed } => test::crash(rounds, seed),
     };
     match outcome {

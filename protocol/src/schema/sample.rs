@@ -1,0 +1,1 @@
+//! Sampled requests and hostile variants of them, for tests.
