@@ -272,6 +272,8 @@ fn raft_config(config: &ControllerConfig) -> Config {
         election_timeout_min: 1000,
         election_timeout_max: 2000,
         enable_pre_vote: Some(true),
+        // A leader that restarts stands for election like everybody: its term is a new one, and what its log holds is committed anew before it serves.
+        enable_leader_restore: Some(false),
         install_snapshot_timeout: 120_000,
         snapshot_policy: SnapshotPolicy::LogsSinceLast(config.snapshot_entries),
         max_in_snapshot_log_to_keep: config.snapshot_entries / 2,

@@ -50,6 +50,7 @@ async fn broker_epoch(controller: &Controller) -> i64 {
 #[tokio::test]
 async fn prints_the_time_to_the_first_applied_image() {
     let dir = tempfile::tempdir().unwrap();
+        println!("{}", std::fs::read_to_string("/proc/self/status").unwrap().lines().filter(|l| l.starts_with("VmRSS")||l.starts_with("RssAnon")).collect::<String>());
     for life in ["first start", "restart", "restart"] {
         let begin = Instant::now();
         let controller = start(dir.path());
@@ -59,5 +60,6 @@ async fn prints_the_time_to_the_first_applied_image() {
         let begin = Instant::now();
         controller.shutdown().await;
         println!("shutdown took {:?}", begin.elapsed());
+        println!("{}", std::fs::read_to_string("/proc/self/status").unwrap().lines().filter(|l| l.starts_with("VmRSS")||l.starts_with("RssAnon")).collect::<String>());
     }
 }
