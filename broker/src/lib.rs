@@ -1,1 +1,3 @@
-//! Placeholder.
+//! Milena: a drop-in replacement for an Apache Kafka broker.
+
+pub mod config;
