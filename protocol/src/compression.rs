@@ -113,12 +113,6 @@ pub enum CompressionError {
         /// What it said.
         reason: String,
     },
-    /// The stream ends in its middle, where Java's decoder throws `EOFException` (gzip only).
-    #[error("{} data ends too early", codec.name())]
-    UnexpectedEnd {
-        /// The codec that was asked.
-        codec: Codec,
-    },
     /// The stream holds more than the caller wants.
     #[error("{} data holds more than {max_output} bytes", codec.name())]
     TooLarge {
@@ -266,9 +260,6 @@ fn read_bounded(
 }
 
 fn corrupt(codec: Codec, error: &io::Error) -> CompressionError {
-    if codec == Codec::Gzip && error.kind() == io::ErrorKind::UnexpectedEof {
-        return CompressionError::UnexpectedEnd { codec };
-    }
     CompressionError::Corrupt { codec, reason: error.to_string() }
 }
 
@@ -335,7 +326,8 @@ fn unsnappy(mut input: &[u8], max_output: usize, output: &mut Vec<u8>) -> Result
             input = input.get(XERIAL_HEADER_BYTES..).ok_or_else(|| broken("the stream's header is cut off"))?;
             continue;
         }
-        let length = i32_at(input, 0).ok_or_else(|| broken("a block's length is cut off"))?;
+        // Fewer bytes than a length end the stream, as in `SnappyInputStream.hasNextChunk`.
+        let Some(length) = i32_at(input, 0) else { return Ok(()) };
         let length = usize::try_from(length).map_err(|_| broken("a block's length is negative"))?;
         let rest = input.get(4..).unwrap_or_default();
         let (block, rest) = rest.split_at_checked(length).ok_or_else(|| broken("a block is cut off"))?;
@@ -370,3 +362,6 @@ fn unsnappy_block(block: &[u8], max_output: usize, output: &mut Vec<u8>) -> Resu
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -119,3 +119,6 @@ impl EndTransactionMarker {
         builder.build().expect("an uncompressed batch needs no encoder")
     }
 }
+
+#[cfg(test)]
+mod tests;

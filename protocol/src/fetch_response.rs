@@ -394,3 +394,6 @@ fn node_endpoint_bytes(endpoint: &NodeEndpoint) -> usize {
     let compact = |text: &str| uvarint_bytes(text.len() as u32 + 1) + text.len();
     4 + compact(&endpoint.host) + 4 + endpoint.rack.as_deref().map_or(1, compact) + 1
 }
+
+#[cfg(test)]
+mod tests;

@@ -20,6 +20,8 @@ pub mod messages;
 pub mod record_batch;
 pub mod records;
 pub mod schema;
+#[cfg(test)]
+mod test_support;
 pub mod types;
 mod wire;
 

@@ -461,3 +461,6 @@ pub fn recompute_crc(batch: &mut [u8]) {
 fn put(batch: &mut [u8], at: usize, value: &[u8]) {
     batch[at..at + value.len()].copy_from_slice(value);
 }
+
+#[cfg(test)]
+mod tests;

@@ -504,3 +504,6 @@ fn put_nullable(buffer: &mut Vec<u8>, bytes: Option<&[u8]>) {
 fn nullable_bytes(bytes: Option<&[u8]>) -> usize {
     bytes.map_or(1, |bytes| varlong_bytes(bytes.len() as i64) + bytes.len())
 }
+
+#[cfg(test)]
+mod tests;
