@@ -17,6 +17,7 @@ pub mod frame;
 pub mod guard;
 pub mod kafka_uuid;
 pub mod messages;
+pub mod produce_request;
 pub mod record_batch;
 pub mod records;
 pub mod schema;

@@ -151,12 +151,9 @@ proptest! {
     #[test]
     fn any_bytes_are_read_or_refused(bytes: Vec<u8>) {
         let _ = BatchHeader::parse(&bytes);
-        let mut walk = batches(&bytes);
-        for batch in walk.by_ref() {
-            if let Ok(view) = batch {
-                let header = view.header();
-                let _ = (view.crc_is_valid(), header.last_sequence(), header.next_offset(), header.attributes.codec());
-            }
+        for view in batches(&bytes).flatten() {
+            let header = view.header();
+            let _ = (view.crc_is_valid(), header.last_sequence(), header.next_offset(), header.attributes.codec());
         }
     }
 
