@@ -1,7 +1,11 @@
 //! What a scenario works with: a running cluster, and a place to write down what it saw.
 
-use std::time::{Duration, Instant};
+use std::{
+    cell::RefCell,
+    time::{Duration, Instant},
+};
 
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use bytes::Bytes;
 use kafka_protocol::{
     messages::{
@@ -23,7 +27,7 @@ use crate::{
 };
 
 /// How long something may take that comes about by itself. Long, because a busy machine must not fail a test.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// One scenario's view of one of the two clusters.
 pub(crate) struct Context<'a> {
@@ -31,12 +35,14 @@ pub(crate) struct Context<'a> {
     pub(crate) tools: &'a Tools,
     /// Kafka's command line tools, in a JVM that all scenarios of this side share.
     pub(crate) cli: &'a mut Option<CliServer>,
+    /// Ids of topics that the scenario made, with names for them: an id is random, which topic it means is not.
+    ids: RefCell<Vec<(Uuid, String)>>,
     seen: Map<String, Value>,
 }
 
 impl<'a> Context<'a> {
     pub(crate) fn new(cluster: &'a mut dyn Cluster, tools: &'a Tools, cli: &'a mut Option<CliServer>) -> Self {
-        Self { cluster, tools, cli, seen: Map::new() }
+        Self { cluster, tools, cli, ids: RefCell::default(), seen: Map::new() }
     }
 
     /// Everything that was recorded.
@@ -52,6 +58,7 @@ impl<'a> Context<'a> {
     /// Records what was seen at a step. What two clusters recorded under one name is compared.
     pub(crate) fn record(&mut self, step: impl Into<String>, mut value: Value) {
         describe_records(&mut value);
+        self.name_what_was_chosen(&mut value);
         let step = step.into();
         assert!(!step.contains(['.', ' ']), "the step {step} could not be named in the file of deviations");
         let previous = self.seen.insert(step.clone(), value);
@@ -126,7 +133,34 @@ impl<'a> Context<'a> {
             return Err(format!("CreateTopics of {name}: {row:?}").into());
         }
         self.until_ready(name, partitions)?;
+        self.name_id(row.topic_id, name);
         Ok(row.topic_id)
+    }
+
+    /// Shows this id as that of `name` from now on.
+    pub(crate) fn name_id(&self, id: Uuid, name: &str) {
+        self.ids.borrow_mut().push((id, format!("(id of {name})")));
+    }
+
+    /// Ports, directories and ids that differ because nobody could make them equal.
+    fn name_what_was_chosen(&self, value: &mut Value) {
+        match value {
+            Value::Object(fields) => fields.values_mut().for_each(|field| self.name_what_was_chosen(field)),
+            Value::Array(items) => items.iter_mut().for_each(|item| self.name_what_was_chosen(item)),
+            Value::Number(number) if number.as_u64() == Some(u64::from(self.port())) => *value = "(port)".into(),
+            Value::String(text) => {
+                for (id, name) in self.ids.borrow().iter() {
+                    *text = text.replace(&id.to_string(), name).replace(&kafka_text(*id), name);
+                }
+                *text = text.replace(&*self.cluster.data_dir().to_string_lossy(), "(data)");
+                *text = text.replace(&self.cluster.bootstrap(), "(host:port)");
+            }
+            _ => {}
+        }
+    }
+
+    fn port(&self) -> u16 {
+        self.cluster.bootstrap().rsplit(':').next().and_then(|port| port.parse().ok()).unwrap_or_default()
     }
 
     /// Waits until this broker acts as the leader of all partitions.
@@ -142,6 +176,11 @@ impl<'a> Context<'a> {
             Ok(ready.then_some(()))
         })
     }
+}
+
+/// An id as Kafka prints it.
+pub(crate) fn kafka_text(id: Uuid) -> String {
+    URL_SAFE_NO_PAD.encode(id.as_bytes())
 }
 
 /// Replaces the bytes of all fields called `records` by what stands in them.

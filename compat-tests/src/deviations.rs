@@ -10,6 +10,7 @@
 //! - `id`: the nil uuid stays, every other one is the same,
 //! - `positive`: numbers of 1 and above are the same,
 //! - `sorted`: the list's order is free,
+//! - `keyed:<field>`: the list becomes a map by this field of its items (its order is free, too),
 //! - `/pattern/replacement/`: every match in a text is replaced.
 //!
 //! A line that no comparison needed fails the run: what is no longer true must go.
@@ -40,6 +41,7 @@ enum Action {
     Id,
     Positive,
     Sorted,
+    Keyed(String),
     Replace(Regex, String),
     Deviation,
 }
@@ -104,6 +106,7 @@ impl Line {
             (Some("normalise"), "id") => Action::Id,
             (Some("normalise"), "positive") => Action::Positive,
             (Some("normalise"), "sorted") => Action::Sorted,
+            (Some("normalise"), how) if how.starts_with("keyed:") => Action::Keyed(how["keyed:".len()..].to_owned()),
             (Some("normalise"), how) if how.starts_with('/') && how.ends_with('/') => {
                 let parts: Vec<&str> = how[1..how.len() - 1].splitn(2, '/').collect();
                 let [pattern, replacement] = parts[..] else { return Err(wrong("no replacement").into()) };
@@ -146,6 +149,14 @@ impl Line {
     }
 
     fn change(&self, value: &mut Value) {
+        // Two items of one key would hide each other.
+        if let (Action::Keyed(key), Value::Array(items)) = (&self.action, &*value) {
+            let mut keys: Vec<String> = items.iter().map(|item| item[key].to_string()).collect();
+            keys.sort();
+            if keys.windows(2).any(|pair| pair[0] == pair[1]) {
+                return;
+            }
+        }
         let changed = match (&self.action, &*value) {
             (Action::Any, _) => json!("(any)"),
             (Action::Id, Value::String(text)) if !text.chars().all(|c| c == '0' || c == '-') => json!("(id)"),
@@ -157,12 +168,19 @@ impl Line {
                 items.sort_by_key(Value::to_string);
                 Value::Array(items)
             }
+            (Action::Keyed(key), Value::Array(items)) => {
+                let name = |item: &Value| match &item[key] {
+                    Value::String(text) => text.clone(),
+                    other => other.to_string(),
+                };
+                items.iter().map(|item| (name(item), item.clone())).collect()
+            }
             (Action::Replace(pattern, replacement), Value::String(text)) => {
                 json!(pattern.replace_all(text, replacement.as_str()))
             }
             _ => return,
         };
-        if changed != *value || matches!(self.action, Action::Sorted) {
+        if changed != *value || matches!(self.action, Action::Sorted | Action::Keyed(_)) {
             self.used.set(true);
         }
         *value = changed;

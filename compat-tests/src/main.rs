@@ -45,6 +45,9 @@ enum Task {
         /// Only on Milena; nothing is compared.
         #[arg(long)]
         milena_only: bool,
+        /// Apache Kafka beside Apache Kafka: what differs then needs a normalising line.
+        #[arg(long, conflicts_with_all = ["milena_only", "kafka_only"])]
+        kafka_twice: bool,
         /// Print what was seen.
         #[arg(long)]
         show: bool,
@@ -70,11 +73,16 @@ fn main() -> ExitCode {
 fn run(task: Task) -> Outcome<bool> {
     let tools = Tools::find();
     match task {
-        Task::Run { only, kafka_only, milena_only, show, log } => {
+        Task::Run { only, kafka_only, milena_only, kafka_twice, show, log } => {
             let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("deviations");
             let deviations = Deviations::parse(&std::fs::read_to_string(file)?)?;
-            let alone = if kafka_only { Some(Kind::Kafka) } else { milena_only.then_some(Kind::Milena) };
-            let plan = Plan { only, alone, show, keep_log: log };
+            let kinds = match (kafka_only, milena_only, kafka_twice) {
+                (true, ..) => &[Kind::Kafka][..],
+                (_, true, _) => &[Kind::Milena],
+                (.., true) => &[Kind::Kafka, Kind::Kafka],
+                _ => &[Kind::Kafka, Kind::Milena],
+            };
+            let plan = Plan { only, kinds, show, log };
             Ok(runner::run(&plan, &tools, &scenarios::all(), &deviations))
         }
         Task::List => {

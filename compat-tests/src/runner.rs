@@ -19,12 +19,12 @@ use crate::{
 pub(crate) struct Plan {
     /// Part of the names of the wanted scenarios; `*` stands for anything.
     pub(crate) only: Option<String>,
-    /// One cluster alone: nothing is compared.
-    pub(crate) alone: Option<Kind>,
+    /// One cluster alone, so that nothing is compared, or two.
+    pub(crate) kinds: &'static [Kind],
     /// Print what was seen.
     pub(crate) show: bool,
-    /// Print a line for each scenario that was started, too.
-    pub(crate) keep_log: bool,
+    /// Print the brokers' logs after a failure.
+    pub(crate) log: bool,
 }
 
 /// Differences shown per scenario; the rest is counted.
@@ -44,10 +44,6 @@ pub(crate) fn run(plan: &Plan, tools: &Tools, scenarios: &[Scenario], deviations
 impl Plan {
     fn wants(&self, name: &str) -> bool {
         self.only.as_ref().is_none_or(|only| only.split(',').any(|part| glob(&format!("*{part}*"), name)))
-    }
-
-    fn kinds(&self) -> Vec<Kind> {
-        self.alone.map_or_else(|| vec![Kind::Kafka, Kind::Milena], |kind| vec![kind])
     }
 }
 
@@ -105,9 +101,9 @@ impl Tests<'_> {
         let started: Result<Vec<Side>, String> = thread::scope(|scope| {
             let starts: Vec<_> = self
                 .plan
-                .kinds()
-                .into_iter()
-                .map(|kind| {
+                .kinds
+                .iter()
+                .map(|&kind| {
                     scope.spawn(move || {
                         Side::start(kind, tools, config)
                             .map_err(|error| format!("{} does not start: {error}", kind.name()))
@@ -123,7 +119,7 @@ impl Tests<'_> {
             Ok(mut sides) => {
                 for scenario in group {
                     let trouble = self.run_scenario(&mut sides, scenario);
-                    if !trouble.is_empty() && self.plan.keep_log {
+                    if !trouble.is_empty() && self.plan.log {
                         for side in &sides {
                             print_line(&format!("---- log of {}\n{}", side.kind.name(), side.cluster.log()));
                         }
@@ -179,7 +175,7 @@ impl Tests<'_> {
     }
 
     fn finish(mut self, all_ran: bool) -> bool {
-        if all_ran && self.plan.alone.is_none() {
+        if all_ran && self.plan.kinds.contains(&Kind::Milena) && self.plan.kinds.len() == 2 {
             let unused = self.deviations.unused();
             self.report("deviations/no-line-is-unused", &unused);
         }

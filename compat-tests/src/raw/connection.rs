@@ -84,6 +84,19 @@ impl Connection {
         self.receive::<R>(version)
     }
 
+    /// As `call`, for a version that has the same bytes as an older one that the message structs know.
+    pub(crate) fn call_like<R: Request>(
+        &mut self,
+        version: i16,
+        like: i16,
+        request: &R,
+    ) -> Outcome<Answer<R::Response>> {
+        let mut body = BytesMut::new();
+        request.encode(&mut body, like).map_err(|error| format!("{error:#}"))?;
+        self.send_body(R::KEY, version, R::header_version(like), &body)?;
+        self.receive::<R>(like)
+    }
+
     /// Sends a request and reads nothing.
     pub(crate) fn send<R: Request>(&mut self, version: i16, request: &R) -> Outcome {
         let mut body = BytesMut::new();

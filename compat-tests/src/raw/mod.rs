@@ -3,6 +3,7 @@
 pub(crate) mod batch;
 pub(crate) mod connection;
 pub(crate) mod records;
+pub(crate) mod requests;
 
 pub(crate) use batch::Batch;
 pub(crate) use connection::{Answer, Connection};

@@ -1,6 +1,14 @@
 //! All scenarios, a file per API or tool.
 
 mod api_versions;
+mod cluster_apis;
+mod configs;
+mod fetch;
+mod metadata;
+mod offsets;
+mod produce;
+mod security;
+mod topics;
 
 use crate::{Outcome, cluster::Config, context::Context};
 
@@ -33,5 +41,16 @@ const fn alone(name: &'static str, config: Config, run: fn(&mut Context<'_>) -> 
 
 /// Every scenario, in the order in which they run.
 pub(crate) fn all() -> Vec<Scenario> {
-    [api_versions::SCENARIOS].concat()
+    [
+        api_versions::SCENARIOS,
+        metadata::SCENARIOS,
+        produce::SCENARIOS,
+        fetch::SCENARIOS,
+        offsets::SCENARIOS,
+        topics::SCENARIOS,
+        configs::SCENARIOS,
+        cluster_apis::SCENARIOS,
+        security::SCENARIOS,
+    ]
+    .concat()
 }
