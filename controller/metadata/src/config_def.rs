@@ -4,6 +4,7 @@
 //! who defines the key says by a validator which ones it takes. The tables themselves stand elsewhere
 //! (`topic_config` here, the broker's keys in the broker).
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 /// The type of a key, with the numbers of DescribeConfigs.
@@ -170,15 +171,15 @@ pub enum Validator {
     OneOfIgnoringCase(&'static [&'static str]),
     /// A string that is not empty.
     NonEmpty,
-    /// A list without duplicates.
+    /// A list; elements that come again are dropped when it is parsed.
     List {
         /// The elements that are allowed; empty when any are.
         allowed: &'static [&'static str],
         /// Whether the list may be empty.
         empty_allowed: bool,
     },
-    /// Whatever the function says; its error is the text after "Invalid value v for configuration k: ".
-    Custom(fn(&Value) -> Result<(), String>),
+    /// Whatever the function says of (key, value); its error is the text after "Invalid value v for configuration k: ".
+    Custom(fn(&str, &Value) -> Result<(), String>),
 }
 
 /// A value that a key does not take. Displays as Kafka words it.
@@ -272,7 +273,13 @@ impl ConfigDef {
             ConfigType::Double => Value::Double(parse_java_double(trimmed).ok_or_else(not_a_number)?),
             ConfigType::List if trimmed.is_empty() => Value::List(Vec::new()),
             ConfigType::List => {
-                Value::List(trimmed.split(',').map(|item| item.trim_matches(char::is_whitespace).to_owned()).collect())
+                let mut items: Vec<_> =
+                    trimmed.split(',').map(|item| item.trim_matches(char::is_whitespace).to_owned()).collect();
+                if matches!(self.validator, Validator::List { .. }) {
+                    let mut seen = BTreeSet::new();
+                    items.retain(|item| seen.insert(item.clone()));
+                }
+                Value::List(items)
             }
         })
     }
@@ -292,7 +299,7 @@ impl ConfigDef {
                 _ => Ok(()),
             },
             Validator::AtLeastDouble(min) => match value.as_f64() {
-                Some(number) if number < min => refuse(&format!("Value must be at least {}", java_double(min))),
+                Some(number) if number < min => refuse(&format!("Value must be at least {}", java_number(min))),
                 _ => Ok(()),
             },
             Validator::BetweenDouble(min, max) => match value.as_f64() {
@@ -317,7 +324,7 @@ impl ConfigDef {
                 _ => Ok(()),
             },
             Validator::List { allowed, empty_allowed } => self.validate_list(value, allowed, empty_allowed),
-            Validator::Custom(check) => check(value).or_else(|message| refuse(&message)),
+            Validator::Custom(check) => check(self.name, value).or_else(|message| refuse(&message)),
         }
     }
 
@@ -331,10 +338,6 @@ impl ConfigDef {
                 format!("Configuration '{name}' must not be empty. Valid values include: [{}]", allowed.join(", "))
             };
             return Err(InvalidConfig(text));
-        }
-        let mut seen = std::collections::BTreeSet::new();
-        if !items.iter().all(|item| seen.insert(item)) {
-            return Err(InvalidConfig(format!("Configuration '{name}' values must not be duplicated.")));
         }
         for item in items {
             if item.is_empty() {

@@ -5,7 +5,7 @@
 //! brokers, what stands in `server.properties`, and the default, in this order.
 
 mod definitions;
-mod effective;
+mod inherit;
 mod validate;
 
 use std::collections::BTreeMap;
@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use crate::image::ConfigMap;
 
 pub use definitions::{INTERNAL_SEGMENT_BYTES, Synonym, TOPIC_CONFIGS, Unit, definition, server_default, synonyms};
-pub use effective::{EffectiveConfig, ResolvedConfig, TopicConfigs, describe, resolve};
+pub use inherit::{EffectiveConfig, ResolvedConfig, TopicConfigs, describe, effective, resolve};
 pub use validate::validate;
 
 /// Where a value comes from, with the numbers of DescribeConfigs.

@@ -194,26 +194,63 @@ pub fn server_default(server_config: &str) -> Option<&'static str> {
     }
 }
 
-fn gzip_level(value: &Value) -> Result<(), String> {
+fn gzip_level(_key: &str, value: &Value) -> Result<(), String> {
     match value.as_i64() {
         Some(-1 | 1..=9) => Ok(()),
         _ => Err("Value must be between 1 and 9 or equal to -1".to_owned()),
     }
 }
 
-fn throttled_replicas(value: &Value) -> Result<(), String> {
+/// `ThrottledReplicaListValidator`: the one element '*', or pairs of digits.
+fn throttled_replicas(key: &str, value: &Value) -> Result<(), String> {
     let items = value.as_list().unwrap_or_default();
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     let is_pair = |item: &String| {
-        item.split_once(':').is_some_and(|(partition, broker)| {
-            let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-            digits(partition) && digits(broker)
-        })
+        item.split_once(':').is_some_and(|(partition, broker)| is_number(partition) && is_number(broker))
     };
-    if items.iter().any(|item| item.trim() == "*") || items.iter().all(is_pair) {
-        Ok(())
-    } else {
-        Err("Must be the literal '*' or a list of replicas in the following format: \
-             [partitionId]:[brokerId],[partitionId]:[brokerId],..."
-            .to_owned())
+    if items.iter().all(is_pair) || matches!(items, [only] if only == "*") {
+        return Ok(());
     }
+    Err(format!(
+        "{key} must be the literal '*' or a list of replicas in the following format: \
+         [partitionId]:[brokerId],[partitionId]:[brokerId],..."
+    ))
 }
+
+/// The order in which Kafka defines the keys, and so the order in which it finds fault with them.
+pub(super) const DEFINITION_ORDER: &[&str] = &[
+    "segment.bytes",
+    "segment.ms",
+    "segment.jitter.ms",
+    "segment.index.bytes",
+    "flush.messages",
+    "flush.ms",
+    "retention.bytes",
+    "retention.ms",
+    "max.message.bytes",
+    "index.interval.bytes",
+    "delete.retention.ms",
+    "min.compaction.lag.ms",
+    "max.compaction.lag.ms",
+    "file.delete.delay.ms",
+    "min.cleanable.dirty.ratio",
+    "cleanup.policy",
+    "unclean.leader.election.enable",
+    "min.insync.replicas",
+    "compression.type",
+    "compression.gzip.level",
+    "compression.lz4.level",
+    "compression.zstd.level",
+    "preallocate",
+    "message.timestamp.type",
+    "message.timestamp.before.max.ms",
+    "message.timestamp.after.max.ms",
+    "leader.replication.throttled.replicas",
+    "follower.replication.throttled.replicas",
+    "remote.storage.enable",
+    "local.retention.ms",
+    "local.retention.bytes",
+    "remote.log.copy.disable",
+    "remote.log.delete.on.disable",
+    INTERNAL_SEGMENT_BYTES,
+];

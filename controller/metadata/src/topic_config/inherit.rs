@@ -86,6 +86,11 @@ impl TopicConfigs {
     }
 }
 
+/// One value in force, where the others are not needed; None for a key that is not a topic's.
+pub fn effective(name: &str, topic: &ConfigMap, layers: &Layers<'_>) -> Option<Value> {
+    definition(name).map(|def| effective_value(def, topic, layers))
+}
+
 /// The 33 keys as CreateTopics answers them, sorted by name, for a topic with these keys of its own.
 pub fn resolve(topic: &ConfigMap, layers: &Layers<'_>) -> Vec<ResolvedConfig> {
     TOPIC_CONFIGS
