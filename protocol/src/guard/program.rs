@@ -163,11 +163,12 @@ impl Compiler {
             (Type::Bytes | Type::Records, true) => self.push(Step::CompactBytes(Null::Refused), 1),
             (fixed, _) => self.skip(fixed.fixed_bytes().unwrap_or_default()),
         };
+        debug_assert!(wire > 0, "elements of no bytes would make a count of any size honest: {}", field.name);
         self.steps[place] = Step::Array(Array {
             null,
             compact,
             fixed: matches!(self.steps[place + 1..], [Step::Skip(_)]),
-            element_wire: wire.max(1),
+            element_wire: wire,
             element_memory: element_memory(field),
             end: self.fence() as u32,
         });
