@@ -290,7 +290,11 @@ fn unlz4(input: &[u8], max_output: usize, output: &mut Vec<u8>) -> Result<(), Co
     frame.finish().1.map_err(|_| broken("the frame has no end"))
 }
 
+/// No frame at all is an empty stream, as for `ZstdInputStream`.
 fn unzstd(input: &[u8], max_output: usize, output: &mut Vec<u8>) -> Result<(), CompressionError> {
+    if input.is_empty() {
+        return Ok(());
+    }
     let mut frames = zstd::stream::read::Decoder::with_buffer(input).map_err(|error| corrupt(Codec::Zstd, &error))?;
     frames.window_log_max(ZSTD_WINDOW_LOG_MAX).map_err(|error| corrupt(Codec::Zstd, &error))?;
     read_bounded(Codec::Zstd, &mut frames, max_output, output)

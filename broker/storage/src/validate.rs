@@ -193,16 +193,13 @@ pub fn prepare(
         with_decompressed(source, view.record_bytes(), config, walk_then_rebuild)?
     };
     let is_rebuilt = rebuilt.is_some();
-    match rebuilt {
-        Some(batch) => {
-            *records = batch;
-            check_message_size(records.len(), config)?;
-        }
-        None => {
-            // The request may go on behind the batch with less than another one.
-            records.truncate(size);
-            set_timestamps(records, &walked, config.timestamp_type, now);
-        }
+    if let Some(batch) = rebuilt {
+        *records = batch;
+        check_message_size(records.len(), config)?;
+    } else {
+        // The request may go on behind the batch with less than another one.
+        records.truncate(size);
+        set_timestamps(records, &walked, config.timestamp_type, now);
     }
     check_segment_size(records.len(), config)?;
     let header = BatchHeader::parse(records).map_err(ValidationError::CorruptBatch)?;

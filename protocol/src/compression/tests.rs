@@ -48,9 +48,16 @@ fn a_truncated_stream_is_an_error() {
     let input = sample(100_000);
     for codec in [Codec::Gzip, Codec::Snappy, Codec::Lz4, Codec::Zstd] {
         let compressed = compress(codec, Level::DEFAULT, &input).unwrap();
-        for length in [0, 1, 5, 20, compressed.len() / 2, compressed.len() - 1] {
+        for length in [1, 5, 20, compressed.len() / 2, compressed.len() - 1] {
             assert!(decompress(codec, &compressed[..length], 1 << 20).is_err(), "{codec:?} cut at {length}");
         }
+    }
+}
+
+#[test]
+fn no_bytes_are_an_empty_stream_for_zstd_only_as_for_java() {
+    for codec in [Codec::Gzip, Codec::Snappy, Codec::Lz4, Codec::Zstd] {
+        assert_eq!(decompress(codec, &[], 10).is_ok(), codec == Codec::Zstd, "{codec:?}");
     }
 }
 

@@ -71,7 +71,7 @@ pub enum ValidationError {
         /// The id.
         id: u8,
     },
-    /// -1 UNKNOWN_SERVER_ERROR, as Kafka answers: see [`ValidationError::is_premature_end`] for what is 87 instead.
+    /// -1 UNKNOWN_SERVER_ERROR, as Kafka answers: broken or truncated compressed data.
     #[error(transparent)]
     Undecodable(CompressionError),
     /// 10 MESSAGE_TOO_LARGE: nobody configures this bound, but the Java producer splits its batch at this code.
@@ -141,11 +141,6 @@ pub enum ValidationError {
 }
 
 impl ValidationError {
-    /// Whether a compressed stream ends too early in the way that Kafka answers with 87 INVALID_RECORD instead of -1.
-    pub fn is_premature_end(&self) -> bool {
-        matches!(self, ValidationError::Undecodable(CompressionError::UnexpectedEnd { .. }))
-    }
-
     /// Whether a refused timestamp decides about the code of a `Rejected`.
     pub fn is_timestamp(&self) -> bool {
         let ValidationError::Rejected { rejections, .. } = self else { return false };
