@@ -93,6 +93,39 @@ pub fn broker_key(name: &str) -> Option<&'static BrokerKey> {
     KEYS.get(name)
 }
 
+/// The key that a name is about: `listener.name.<listener>.<key>`, for some keys of SASL
+/// `listener.name.<listener>.<mechanism>.<key>`, else the name itself.
+pub(super) fn base_name(name: &str) -> &str {
+    let Some((_, base)) = name.strip_prefix("listener.name.").and_then(|rest| rest.split_once('.')) else {
+        return name;
+    };
+    PER_MECHANISM
+        .into_iter()
+        .find(|key| base.strip_suffix(key).is_some_and(|mechanism| mechanism.ends_with('.')))
+        .unwrap_or(base)
+}
+
+/// `LISTENER_MECHANISM_CONFIGS`.
+const PER_MECHANISM: [&str; 5] = [
+    "sasl.server.callback.handler.class",
+    "connections.max.reauth.ms",
+    "sasl.login.callback.handler.class",
+    "sasl.jaas.config",
+    "sasl.login.class",
+];
+
+/// The quota rates of replication: dynamic keys of a broker that no file may set.
+pub(super) fn replication_rate(name: &str) -> Option<ConfigDef> {
+    [
+        "leader.replication.throttled.rate",
+        "follower.replication.throttled.rate",
+        "replica.alter.log.dirs.io.max.bytes.per.second",
+    ]
+    .into_iter()
+    .find(|rate| *rate == name)
+    .map(|rate| ConfigDef::new(rate, ConfigType::Long, None).valid(Validator::AtLeast(0)))
+}
+
 /// All keys in the order of their names, internal ones included.
 pub fn broker_keys() -> impl Iterator<Item = &'static BrokerKey> {
     KEYS.values()

@@ -3,11 +3,11 @@
 //! `ConfigHelper.createBrokerConfigEntry` and `DynamicBrokerConfig.brokerConfigSynonyms` of 4.3.1.
 //! Absent: topics (`milena_metadata::topic_config`), filtering by the names that were asked for.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use milena_metadata::{ConfigDef, ConfigType, MetadataImage, image::ConfigMap, topic_config::ConfigSource};
 
-use super::broker_keys::{BrokerKey, UpdateMode, broker_key, broker_keys};
+use super::broker_keys::{UpdateMode, base_name, broker_key, broker_keys, replication_rate};
 
 /// A layer that has a value for a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,7 +31,7 @@ pub struct ConfigEntry {
     pub source: ConfigSource,
     /// Not dynamic.
     pub read_only: bool,
-    /// A password, or a key whose type is not known.
+    /// A password, or a key that Kafka does not define.
     pub sensitive: bool,
     /// The type; `None` for a key that Kafka does not define.
     pub kind: Option<ConfigType>,
@@ -40,7 +40,7 @@ pub struct ConfigEntry {
 }
 
 /// Keys that stand in for one another, in the order in which `DynamicBrokerConfig.brokerConfigSynonyms` asks them.
-fn synonym_names(name: &str) -> Vec<&str> {
+pub(super) fn synonym_names(name: &str) -> Vec<&str> {
     match name {
         "log.roll.ms" | "log.roll.hours" => vec!["log.roll.ms", "log.roll.hours"],
         "log.roll.jitter.ms" | "log.roll.jitter.hours" => vec!["log.roll.jitter.ms", "log.roll.jitter.hours"],
@@ -48,44 +48,65 @@ fn synonym_names(name: &str) -> Vec<&str> {
         "log.retention.ms" | "log.retention.minutes" | "log.retention.hours" => {
             vec!["log.retention.ms", "log.retention.minutes", "log.retention.hours"]
         }
-        name => vec![name],
+        name => {
+            let base = base_name(name);
+            if base == name { vec![name] } else { vec![name, base] }
+        }
     }
 }
 
-/// All described keys of the broker `node_id`, ordered by name.
+/// All described keys of the broker `node_id`, ordered by name: those that Kafka defines, and whatever else was set.
 pub fn describe_broker(
     image: &MetadataImage,
     node_id: i32,
     static_config: &BTreeMap<String, String>,
 ) -> Vec<ConfigEntry> {
     let layers = Layers { own: image.configs.broker(node_id), default: image.configs.default_broker(), static_config };
-    broker_keys().filter(|key| !key.internal).map(|key| layers.describe(key)).collect()
+    let defined = broker_keys().filter(|key| !key.internal).map(|key| key.definition.name);
+    let set = static_config.keys().map(String::as_str);
+    let dynamic = layers.own.keys().chain(layers.default.keys()).map(|name| &**name);
+    let names: BTreeSet<&str> = defined.chain(set).chain(dynamic).collect();
+    names.into_iter().map(|name| layers.describe(name)).collect()
 }
 
-/// What is set for all brokers (resource name ""), ordered by name; keys that Kafka does not define are left out.
+/// What is set for all brokers (resource name ""), ordered by name.
 pub fn describe_default_broker(image: &MetadataImage) -> Vec<ConfigEntry> {
+    let source = ConfigSource::DynamicDefaultBrokerConfig;
     let configs = image.configs.default_broker();
     configs
         .iter()
-        .filter_map(|(name, value)| Some((broker_key(name)?, value)))
-        .map(|(key, value)| {
-            let definition = &key.definition;
-            let value = shown(definition, value);
+        .map(|(name, value)| {
+            let definition = definition(name);
+            let value = definition.and_then(|definition| shown(&definition, value));
             ConfigEntry {
-                name: definition.name.to_owned(),
-                source: ConfigSource::DynamicDefaultBrokerConfig,
-                read_only: key.update_mode == UpdateMode::ReadOnly,
-                sensitive: definition.kind.is_sensitive(),
-                kind: Some(definition.kind),
-                synonyms: vec![ConfigSynonym {
-                    name: definition.name.to_owned(),
-                    value: value.clone(),
-                    source: ConfigSource::DynamicDefaultBrokerConfig,
-                }],
+                name: name.to_string(),
+                source,
+                read_only: !is_dynamic(name),
+                sensitive: is_sensitive(definition.as_ref()),
+                kind: definition.map(|definition| definition.kind),
+                synonyms: vec![ConfigSynonym { name: name.to_string(), value: value.clone(), source }],
                 value,
             }
         })
         .collect()
+}
+
+/// What a name is about: `listener.name.<listener>.<key>` and `listener.name.<listener>.<mechanism>.<key>` are about
+/// `<key>`; the replication rates are defined as dynamic keys only.
+fn definition(name: &str) -> Option<ConfigDef> {
+    if let Some(rate) = replication_rate(name) {
+        return Some(rate);
+    }
+    broker_key(base_name(name)).map(|key| key.definition)
+}
+
+fn is_dynamic(name: &str) -> bool {
+    replication_rate(name).is_some() || broker_key(name).is_some_and(|key| key.update_mode != UpdateMode::ReadOnly)
+}
+
+/// A key whose type is not known may hold a secret.
+fn is_sensitive(definition: Option<&ConfigDef>) -> bool {
+    definition.is_none_or(|definition| definition.kind.is_sensitive())
 }
 
 /// A text as its type is shown; one that does not parse stays as it is. A password is never shown.
@@ -103,30 +124,33 @@ struct Layers<'a> {
 }
 
 impl Layers<'_> {
-    fn describe(&self, key: &BrokerKey) -> ConfigEntry {
-        let definition = &key.definition;
-        let sensitive = definition.kind.is_sensitive();
-        let value = self.value(definition.name, key.update_mode).and_then(|text| shown(definition, text));
-        let synonyms = self.synonyms(definition.name, sensitive);
+    fn describe(&self, name: &str) -> ConfigEntry {
+        let definition = definition(name);
+        let sensitive = is_sensitive(definition.as_ref());
+        let value = definition.and_then(|definition| shown(&definition, self.value(name)?));
+        let synonyms = self.synonyms(name, sensitive);
         ConfigEntry {
-            name: definition.name.to_owned(),
+            name: name.to_owned(),
             value,
             source: synonyms.first().map_or(ConfigSource::DefaultConfig, |synonym| synonym.source),
-            read_only: key.update_mode == UpdateMode::ReadOnly,
+            read_only: !is_dynamic(name),
             sensitive,
-            kind: Some(definition.kind),
+            kind: definition.map(|definition| definition.kind),
             synonyms,
         }
     }
 
-    fn value(&self, name: &str, update_mode: UpdateMode) -> Option<&str> {
-        let dynamic = (update_mode != UpdateMode::ReadOnly)
-            .then(|| self.own.get(name).or_else(|| self.default.get(name)))
-            .flatten()
-            .map(|value| &**value);
-        dynamic
-            .or_else(|| self.static_config.get(name).map(String::as_str))
-            .or_else(|| broker_key(name).and_then(|key| key.definition.default))
+    /// The value in force. A dynamic value takes the static ones of its synonyms out of force (`overrideProps`).
+    fn value(&self, name: &str) -> Option<&str> {
+        let dynamic = |name: &str| self.own.get(name).or_else(|| self.default.get(name));
+        let default = || broker_key(name).and_then(|key| key.definition.default);
+        if let Some(value) = dynamic(name) {
+            return Some(&**value);
+        }
+        if synonym_names(name).iter().any(|synonym| dynamic(synonym).is_some()) {
+            return default();
+        }
+        self.static_config.get(name).map(String::as_str).or_else(default)
     }
 
     fn synonyms(&self, name: &str, sensitive: bool) -> Vec<ConfigSynonym> {

@@ -3,11 +3,12 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use arc_swap::{ArcSwap, Guard};
-use milena_metadata::{ConfigDef, ConfigType, MetadataImage, config_def::Validator, image::ConfigMap};
+use milena_metadata::{ConfigType, MetadataImage, image::ConfigMap};
 
 use super::{
     BrokerSettings, ConfigError, ServerConfig,
-    broker_keys::{UpdateMode, broker_key},
+    broker_keys::{UpdateMode, base_name, broker_key, replication_rate},
+    describe::synonym_names,
     listeners,
     load::Unset,
     rules,
@@ -49,11 +50,14 @@ impl LiveConfig {
     }
 }
 
-/// Static keys under the dynamic ones that may be dynamic.
+/// Static keys under the dynamic ones that may be dynamic; those take the synonyms of a key out of force as well.
 fn overlay(static_config: &BTreeMap<String, String>, default: &ConfigMap, own: &ConfigMap) -> BTreeMap<String, String> {
     let mut set = static_config.clone();
     for (key, value) in default.iter().chain(own) {
         if broker_key(key).is_some_and(|key| key.update_mode != UpdateMode::ReadOnly) {
+            for synonym in synonym_names(key) {
+                set.remove(synonym);
+            }
             set.insert(key.to_string(), value.to_string());
         }
     }
@@ -130,7 +134,7 @@ pub fn validate_broker_alter(
                 resulting.remove(name);
             }
             AlterOperation::Append | AlterOperation::Subtract => {
-                let base = without_listener_prefix(name);
+                let base = base_name(name);
                 let key = broker_key(base).filter(|key| key.definition.kind == ConfigType::List);
                 let Some(key) = key else {
                     let verb = if alteration.operation == AlterOperation::Append { "append" } else { "subtract" };
@@ -167,11 +171,6 @@ pub fn validate_broker_replace(
     validate(config, image, scope, &resulting, entries.iter().map(|(name, _)| *name))
 }
 
-/// `listener.name.<listener>.<key>` is about `<key>`.
-fn without_listener_prefix(name: &str) -> &str {
-    name.strip_prefix("listener.name.").and_then(|rest| rest.split_once('.')).map_or(name, |(_, base)| base)
-}
-
 /// What may be altered per listener only (`DYNAMIC_SECURITY_CONFIGS`).
 const PER_LISTENER_ONLY: [&str; 10] = [
     "ssl.keystore.type",
@@ -188,13 +187,6 @@ const PER_LISTENER_ONLY: [&str; 10] = [
 
 /// Listener keys that may carry the prefix in the default of all brokers (`CLUSTER_LEVEL_LISTENER_CONFIGS`).
 const CLUSTER_LEVEL_LISTENER: [&str; 3] = ["max.connections", "num.network.threads", "max.connection.creation.rate"];
-
-/// Quota rates that are dynamic only, and not among the keys of a file.
-const REPLICATION_RATES: [&str; 3] = [
-    "leader.replication.throttled.rate",
-    "follower.replication.throttled.rate",
-    "replica.alter.log.dirs.io.max.bytes.per.second",
-];
 
 /// Thread counts, which may at most double or halve in one step.
 const THREAD_COUNTS: [&str; 5] = [
@@ -232,11 +224,11 @@ fn validate<'a>(
         PER_LISTENER_ONLY.contains(&name)
     })?;
     for (name, value) in resulting {
-        check_type(without_listener_prefix(name), value)?;
+        check_type(base_name(name), value)?;
     }
     if scope == BrokerScope::ClusterDefault {
         listed("Cannot update these configs at default cluster level, broker id must be specified", &|name| {
-            let base = without_listener_prefix(name);
+            let base = base_name(name);
             mode(name) == Some(UpdateMode::PerBroker) || base != name && !CLUSTER_LEVEL_LISTENER.contains(&base)
         })?;
     }
@@ -257,17 +249,21 @@ fn invalid_request(error: &ConfigError) -> InvalidAlteration {
 }
 
 fn check_type(name: &str, value: &str) -> Result<(), InvalidAlteration> {
-    if REPLICATION_RATES.contains(&name) {
-        let definition = ConfigDef::new("", ConfigType::Long, None).valid(Validator::AtLeast(0));
-        let definition = ConfigDef { name: rate_name(name), ..definition };
-        return parse(&definition, value).map(drop).map_err(|error| invalid_request(&error));
+    let definition = replication_rate(name).or_else(|| broker_key(name).map(|key| key.definition));
+    let Some(definition) = definition else { return Ok(()) };
+    parse(&definition, value).map_err(|error| invalid_request(&error))?;
+    // Kafka loads the class; here only the one that is named by default exists.
+    if definition.kind == ConfigType::Class && Some(value.trim()) != definition.default {
+        let reason = format!("Class {value} could not be found.");
+        return Err(invalid_request(&ConfigError::invalid_value(name, value, &reason)));
     }
-    let Some(key) = broker_key(name) else { return Ok(()) };
-    parse(&key.definition, value).map(drop).map_err(|error| invalid_request(&error))
-}
-
-fn rate_name(name: &str) -> &'static str {
-    REPLICATION_RATES.into_iter().find(|rate| *rate == name).unwrap_or_default()
+    if name == "metric.reporters" && !value.trim().is_empty() {
+        return Err(reconfiguration(
+            "Validation of dynamic config update of Set(metric.reporters) failed with class class \
+             kafka.server.DynamicMetricsReporters",
+        ));
+    }
+    Ok(())
 }
 
 /// The configuration that would be in force must be one that a broker could have started with.

@@ -151,12 +151,19 @@ const HONOURED: [&str; 5] = [
 ];
 
 /// Refuses what must not start; returns one warning for each reason, with the keys it is about.
-pub(super) fn check(set: &BTreeMap<String, String>, values: &Values) -> Result<Vec<String>, ConfigError> {
+pub(super) fn check(
+    set: &BTreeMap<String, String>,
+    shipped: &BTreeMap<String, String>,
+    values: &Values,
+) -> Result<Vec<String>, ConfigError> {
     refuse(set, values)?;
     let mut by_reason: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     let mut unknown = Vec::new();
     for (name, value) in set {
         if SPOKEN_FOR.contains(&name.as_str()) || HONOURED.contains(&name.as_str()) {
+            continue;
+        }
+        if shipped.get(name) == Some(value) {
             continue;
         }
         if broker_key(name).is_some_and(|key| key.definition.default == Some(value.trim())) {

@@ -59,7 +59,11 @@ pub fn load(sources: &Sources) -> Result<Loaded, ConfigError> {
         }
     };
     properties.extend(over);
-    let mut loaded = check(properties, unset)?;
+    let shipped = match unset {
+        Unset::AsKafka => BTreeMap::new(),
+        Unset::LoopbackListeners => shipped::values(),
+    };
+    let mut loaded = check_set(properties, unset, &shipped)?;
     loaded.config.cluster_id = environment::cluster_id(&sources.environment);
     Ok(loaded)
 }
@@ -71,7 +75,16 @@ pub(crate) fn read(file: &Path) -> Result<BTreeMap<String, String>, ConfigError>
 }
 
 /// Checks a complete set of keys.
-pub(super) fn check(mut set: BTreeMap<String, String>, unset: Unset) -> Result<Loaded, ConfigError> {
+pub(super) fn check(set: BTreeMap<String, String>, unset: Unset) -> Result<Loaded, ConfigError> {
+    check_set(set, unset, &BTreeMap::new())
+}
+
+/// As [`check`]; nobody is warned about a key that still has the value in `shipped`.
+fn check_set(
+    mut set: BTreeMap<String, String>,
+    unset: Unset,
+    shipped: &BTreeMap<String, String>,
+) -> Result<Loaded, ConfigError> {
     let mut warnings = legacy::translate(&mut set, unset)?;
     set.entry("process.roles".to_owned()).or_insert_with(|| "broker,controller".to_owned());
     if !set.contains_key("node.id") {
@@ -82,7 +95,7 @@ pub(super) fn check(mut set: BTreeMap<String, String>, unset: Unset) -> Result<L
     rules::check(&values, &set)?;
     let roles = roles(&values);
     let network = listeners::network(&values, &set, roles, unset)?;
-    warnings.extend(key_classes::check(&set, &values)?);
+    warnings.extend(key_classes::check(&set, shipped, &values)?);
     let log_dirs: Vec<PathBuf> =
         values.optional_list("log.dirs").unwrap_or_else(|| values.list("log.dir")).iter().map(PathBuf::from).collect();
     let metadata_log_dir =

@@ -87,6 +87,7 @@ fn cordoned_log_dirs(values: &Values) -> Result<(), ConfigError> {
     )))
 }
 
+/// `GroupCoordinatorConfig` and `ShareGroupConfig`: a group's value lies between its bounds.
 fn consumer_groups(values: &Values) -> Result<(), ConfigError> {
     for (value, min, max) in [
         (
@@ -99,15 +100,45 @@ fn consumer_groups(values: &Values) -> Result<(), ConfigError> {
             "group.consumer.min.heartbeat.interval.ms",
             "group.consumer.max.heartbeat.interval.ms",
         ),
+        (
+            "group.consumer.assignment.interval.ms",
+            "group.consumer.min.assignment.interval.ms",
+            "group.consumer.max.assignment.interval.ms",
+        ),
+        ("group.share.session.timeout.ms", "group.share.min.session.timeout.ms", "group.share.max.session.timeout.ms"),
+        (
+            "group.share.heartbeat.interval.ms",
+            "group.share.min.heartbeat.interval.ms",
+            "group.share.max.heartbeat.interval.ms",
+        ),
+        (
+            "group.share.assignment.interval.ms",
+            "group.share.min.assignment.interval.ms",
+            "group.share.max.assignment.interval.ms",
+        ),
+        (
+            "group.streams.session.timeout.ms",
+            "group.streams.min.session.timeout.ms",
+            "group.streams.max.session.timeout.ms",
+        ),
+        (
+            "group.streams.heartbeat.interval.ms",
+            "group.streams.min.heartbeat.interval.ms",
+            "group.streams.max.heartbeat.interval.ms",
+        ),
+        (
+            "group.streams.assignment.interval.ms",
+            "group.streams.min.assignment.interval.ms",
+            "group.streams.max.assignment.interval.ms",
+        ),
     ] {
-        if values.long(max) < values.long(min) {
-            return Err(ConfigError::Invalid(format!("{max} must be greater than or equal to {min}")));
-        }
-        if values.long(value) < values.long(min) {
-            return Err(ConfigError::Invalid(format!("{value} must be greater than or equal to {min}")));
-        }
-        if values.long(value) > values.long(max) {
-            return Err(ConfigError::Invalid(format!("{value} must be less than or equal to {max}")));
+        let between = [
+            (max, values.long(max) >= values.long(min), "greater", min),
+            (value, values.long(value) >= values.long(min), "greater", min),
+            (value, values.long(value) <= values.long(max), "less", max),
+        ];
+        if let Some((key, _, how, bound)) = between.into_iter().find(|(_, holds, _, _)| !holds) {
+            return Err(ConfigError::Invalid(format!("{key} must be {how} than or equal to {bound}")));
         }
     }
     Ok(())
