@@ -5,10 +5,10 @@
 //! for another codec or if its inner offsets are not 0, 1, 2 …: some old clients wrote them wrongly.
 //!
 //! ```text
-//! check_produce   the frame's rules, known before the topic is looked up   ProduceRequest.validateRecords
-//! prepare         everything that needs no offset, outside the append lock UnifiedLog.analyzeAndValidateRecords,
-//!                                                                          LogValidator
-//! place           base offset and leader epoch, inside it                  LogValidator
+//! check_first_batch  for every partition, before any is looked at          RequestUtils.hasTransactionalRecords
+//! check_produce      the version's rules, before the log is looked up         ProduceRequest.validateRecords
+//! prepare            all that needs no offset, outside the append lock        UnifiedLog.append, LogValidator
+//! place              base offset and leader epoch, inside it                  LogValidator
 //! ```
 //!
 //! An uncompressed batch costs one pass for the checksum and one walk that allocates nothing; a compressed one is
@@ -132,6 +132,20 @@ pub fn validate(
     let mut validated = prepare(records, config, origin, now)?;
     place(records, &mut validated, first_offset, leader_epoch);
     Ok(validated)
+}
+
+/// What Kafka stumbles over before it looks at single partitions: if this fails for any partition's records, every
+/// row of the request answers so (`RequestUtils.hasTransactionalRecords`).
+///
+/// # Errors
+/// `MalformedFirstBatch`.
+pub fn check_first_batch(records: &[u8]) -> Result<(), ValidationError> {
+    match record_batch::size_at_start(records) {
+        Err(error @ (BatchError::UnknownMagic { .. } | BatchError::SizeTooSmall { .. })) => {
+            Err(ValidationError::MalformedFirstBatch(error))
+        }
+        Ok(_) | Err(_) => Ok(()),
+    }
 }
 
 /// The rules that a Produce request's version sets for one partition's records, before anybody looks at the topic.
@@ -270,6 +284,9 @@ fn only_batch(records: &[u8]) -> Result<BatchView<'_>, ValidationError> {
     let view = match all.next() {
         None => return Err(ValidationError::NoBatch),
         Some(Err(BatchError::OldMagic { magic, .. })) => return Err(ValidationError::OldMagic { magic }),
+        Some(Err(error @ (BatchError::UnknownMagic { .. } | BatchError::SizeTooSmall { .. }))) => {
+            return Err(ValidationError::MalformedFirstBatch(error));
+        }
         Some(Err(error)) => return Err(ValidationError::CorruptBatch(error)),
         Some(Ok(view)) => view,
     };

@@ -31,8 +31,12 @@ pub enum ValidationError {
         /// The version of the request.
         version: i16,
     },
-    /// 2 CORRUPT_MESSAGE: impossible size, or a format nobody has defined; the latter says so in the answer's
-    /// error_message.
+    /// 2 CORRUPT_MESSAGE in *every* row of the request, with error_message: a first batch of impossible size or
+    /// undefined format, at which Kafka stumbles before it looks at single partitions.
+    #[error(transparent)]
+    MalformedFirstBatch(BatchError),
+    /// 2 CORRUPT_MESSAGE: what follows the first batch, or comes from a leader, is malformed; or a batch has no room
+    /// for its own header.
     #[error(transparent)]
     CorruptBatch(BatchError),
     /// 2 CORRUPT_MESSAGE.
@@ -141,6 +145,41 @@ pub enum ValidationError {
 }
 
 impl ValidationError {
+    /// Kafka's code for this error, as the documentation of the variants says.
+    pub fn code(&self) -> i16 {
+        match self {
+            ValidationError::MalformedFirstBatch(_)
+            | ValidationError::CorruptBatch(_)
+            | ValidationError::WrongCrc { .. }
+            | ValidationError::OffsetsOutOfOrder { .. } => 2,
+            ValidationError::TooLarge { .. } | ValidationError::DecompressedTooLarge { .. } => 10,
+            ValidationError::LargerThanSegment { .. } => 18,
+            ValidationError::ZstdTooEarly { .. } => 76,
+            ValidationError::UnknownCodec { .. }
+            | ValidationError::Undecodable(_)
+            | ValidationError::Recompression(_) => -1,
+            ValidationError::Rejected { .. } if self.is_timestamp() => 32,
+            ValidationError::NoBatch
+            | ValidationError::MoreThanOneBatch
+            | ValidationError::OldMagic { .. }
+            | ValidationError::BaseOffsetNotZero { .. }
+            | ValidationError::OffsetRange { .. }
+            | ValidationError::RecordsCount { .. }
+            | ValidationError::CountMismatch { .. }
+            | ValidationError::ControlBatch
+            | ValidationError::Sequence { .. }
+            | ValidationError::Records(_)
+            | ValidationError::Rejected { .. } => 87,
+        }
+    }
+
+    /// Whether the row names the true log start offset (v5+) if the append found this error; else it says -1, as it
+    /// does for everything that [`check_produce`](super::check_produce) finds. The codes 2, 10 and 18 never name it
+    /// (`ReplicaManager.appendToLocalLog`).
+    pub fn answers_log_start_offset(&self) -> bool {
+        matches!(self.code(), -1 | 32 | 87)
+    }
+
     /// Whether a refused timestamp decides about the code of a `Rejected`.
     pub fn is_timestamp(&self) -> bool {
         let ValidationError::Rejected { rejections, .. } = self else { return false };
@@ -158,10 +197,11 @@ impl ValidationError {
         })
     }
 
-    /// The answer's `error_message` (v8+): null for all but refused records and undefined formats.
+    /// The answer's `error_message` (v8+): null for all but refused records and a malformed first
+    /// batch.
     pub fn error_message(&self) -> Option<String> {
         match self {
-            ValidationError::CorruptBatch(error @ BatchError::UnknownMagic { .. }) => Some(error.to_string()),
+            ValidationError::MalformedFirstBatch(error) => Some(error.to_string()),
             ValidationError::Rejected { .. } if self.is_timestamp() => {
                 Some("One or more records have been rejected due to invalid timestamp".to_owned())
             }

@@ -26,35 +26,11 @@ fn config(topic_partition: &TopicPartition) -> ValidateConfig<'_> {
     ValidateConfig::new(topic_partition, &LogConfig::default())
 }
 
-/// The code that the broker answers with, as the documentation of the variants says.
-fn code(error: &ValidationError) -> i16 {
-    use ValidationError as E;
-    match error {
-        E::CorruptBatch(_) | E::WrongCrc { .. } | E::OffsetsOutOfOrder { .. } => 2,
-        E::TooLarge { .. } | E::DecompressedTooLarge { .. } => 10,
-        E::LargerThanSegment { .. } => 18,
-        E::ZstdTooEarly { .. } => 76,
-        E::UnknownCodec { .. } | E::Undecodable(_) | E::Recompression(_) => -1,
-        E::Rejected { .. } if error.is_timestamp() => 32,
-        E::NoBatch
-        | E::MoreThanOneBatch
-        | E::OldMagic { .. }
-        | E::BaseOffsetNotZero { .. }
-        | E::OffsetRange { .. }
-        | E::RecordsCount { .. }
-        | E::CountMismatch { .. }
-        | E::ControlBatch
-        | E::Sequence { .. }
-        | E::Records(_)
-        | E::Rejected { .. } => 87,
-    }
-}
-
 /// One case the way Kafka's own code went through it, and its verdict in the golden file's form.
 fn verdict(records: &mut BytesMut, config: &ValidateConfig<'_>, origin: AppendOrigin) -> Result<Validated, String> {
     let checked = if origin == AppendOrigin::Client { check_produce(records, 9) } else { Ok(()) };
     checked.and_then(|()| validate(records, config, origin, LEADER_EPOCH, FIRST_OFFSET, NOW)).map_err(|error| {
-        let mut text = format!("error {}", code(&error));
+        let mut text = format!("error {}", error.code());
         if let ValidationError::Rejected { .. } = error {
             text = format!("{text} {}", error.error_message().unwrap());
             for (index, message) in error.record_errors() {
@@ -181,7 +157,7 @@ fn a_bomb_is_refused_with_a_code_at_which_producers_split() {
     for codec in [Codec::Gzip, Codec::Snappy, Codec::Lz4, Codec::Zstd] {
         let error = refusal(batch(codec, &[&"0".repeat(1_000_000)]), &bounded);
         assert!(matches!(error, ValidationError::DecompressedTooLarge { .. }), "{codec:?}: {error}");
-        assert_eq!(code(&error), 10);
+        assert_eq!(error.code(), 10);
     }
 }
 
@@ -280,5 +256,31 @@ proptest! {
             prop_assert_eq!(view.header(), &validated.header);
             prop_assert_eq!(view.header().base_offset, FIRST_OFFSET);
         }
+    }
+}
+
+#[test]
+fn only_a_malformed_first_batch_fails_the_whole_request_and_says_why() {
+    let good = batch(Codec::None, &["value"]);
+    let with = |at: usize, value: u8| {
+        let mut records = good.clone();
+        records[at] = value;
+        records
+    };
+    for (records, message) in [
+        (with(16, 3), "Invalid magic found in record: 3"),
+        (with(16, 0xff), "Invalid magic found in record: -1"),
+        (with(11, 13), "Record size 13 is less than the minimum record overhead (14)"),
+    ] {
+        for error in [check_first_batch(&records).unwrap_err(), check_produce(&records, 9).unwrap_err()] {
+            assert_eq!((error.code(), error.error_message().as_deref()), (2, Some(message)));
+        }
+        let second = [&good[..], &records[..]].concat();
+        check_first_batch(&second).unwrap();
+        let error = check_produce(&second, 9).unwrap_err();
+        assert_eq!((error.code(), error.error_message()), (2, None));
+    }
+    for records in [&[][..], &good[..16], &with(16, 1)[..], &with(17, 0)[..]] {
+        check_first_batch(records).unwrap();
     }
 }
