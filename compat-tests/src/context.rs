@@ -2,6 +2,8 @@
 
 use std::{
     cell::RefCell,
+    io::Write,
+    process::{Command, Stdio},
     time::{Duration, Instant},
 };
 
@@ -15,7 +17,7 @@ use kafka_protocol::{
     },
     protocol::Request,
 };
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use crate::{
@@ -89,6 +91,31 @@ impl<'a> Context<'a> {
             *connection = self.connect()?;
         }
         Ok(response)
+    }
+
+    /// Runs one of Kafka's command line tools with this standard input; records how it ended and what it printed.
+    pub(crate) fn tool(&mut self, step: &str, class: &str, arguments: &[&str], input: &str) -> Outcome<String> {
+        let server = match self.cli {
+            Some(server) => server,
+            None => self.cli.insert(CliServer::start(self.tools)?),
+        };
+        let printed = server.run(class, arguments, input)?;
+        let lines = |text: &str| text.lines().map(str::trim_end).collect::<Value>();
+        let (stdout, stderr) = (lines(&printed.stdout), lines(&printed.stderr));
+        self.record(step, json!({"exit": printed.exit_code, "stdout": stdout, "stderr": stderr}));
+        Ok(printed.stdout)
+    }
+
+    /// Runs a program with this standard input; records how it ended and its standard output.
+    pub(crate) fn program(&mut self, step: &str, command: &mut Command, input: &str) -> Outcome<String> {
+        let (code, stdout, stderr) = run_with_input(command, input)?;
+        let lines = stdout.lines().map(str::trim_end).collect::<Value>();
+        let mut seen = json!({"exit": code, "stdout": lines});
+        if code != 0 {
+            seen["stderr"] = stderr.lines().collect();
+        }
+        self.record(step, seen);
+        Ok(stdout)
     }
 
     /// Sends a request that must be answered, recording nothing.
@@ -176,6 +203,20 @@ impl<'a> Context<'a> {
             Ok(ready.then_some(()))
         })
     }
+}
+
+/// Runs a program to its end: exit code, standard output, standard error.
+pub(crate) fn run_with_input(command: &mut Command, input: &str) -> Outcome<(i32, String, String)> {
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().map_err(|error| format!("{}: {error}", command.get_program().display()))?;
+    let mut stdin = child.stdin.take().ok_or("no standard input")?;
+    let input = input.to_owned();
+    let writer = std::thread::spawn(move || stdin.write_all(input.as_bytes()));
+    let output = child.wait_with_output()?;
+    // A program may end before it has read everything.
+    let _ = writer.join();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    Ok((output.status.code().unwrap_or(-1), text(&output.stdout), text(&output.stderr)))
 }
 
 /// An id as Kafka prints it.

@@ -49,7 +49,7 @@ impl CliServer {
         let jars = tools.kafka_class_path();
         compile("CliServer", &jars, classes.path())?;
         let mut java = Command::new("java");
-        java.args(SHORT_LIVED_JVM).arg("-Dlog4j2.level=ERROR");
+        java.args(SHORT_LIVED_JVM).arg("-Dlog4j2.level=OFF");
         java.args(["-cp", &format!("{}:{jars}", classes.path().display()), "CliServer"]);
         let mut child = java.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
         let stdin = child.stdin.take().ok_or("no standard input")?;

@@ -85,12 +85,12 @@ impl Side {
         Ok(Self { kind, cluster, cli: None })
     }
 
-    fn run(&mut self, tools: &Tools, scenario: &Scenario) -> Result<Value, String> {
+    /// What was seen, and why the scenario ended before its end, if it did.
+    fn run(&mut self, tools: &Tools, scenario: &Scenario) -> (Value, Option<String>) {
         let mut context = Context::new(&mut *self.cluster, tools, &mut self.cli);
-        match (scenario.run)(&mut context) {
-            Ok(()) => Ok(context.into_seen()),
-            Err(error) => Err(format!("{}: {error}", self.kind.name())),
-        }
+        let ended = (scenario.run)(&mut context);
+        let trouble = ended.err().map(|error| format!("{}: {error}", self.kind.name()));
+        (context.into_seen(), trouble)
     }
 }
 
@@ -138,12 +138,13 @@ impl Tests<'_> {
     /// What is wrong; empty if nothing is.
     fn run_scenario(&self, sides: &mut [Side], scenario: &Scenario) -> Vec<String> {
         let tools = self.tools;
-        let results: Vec<Result<Value, String>> = thread::scope(|scope| {
+        let results: Vec<(Value, Option<String>)> = thread::scope(|scope| {
             let runs: Vec<_> = sides.iter_mut().map(|side| scope.spawn(move || side.run(tools, scenario))).collect();
-            runs.into_iter().map(|run| run.join().unwrap_or_else(|_| Err("the scenario panicked".to_owned()))).collect()
+            let panicked = |_| (Value::Null, Some("the scenario panicked".to_owned()));
+            runs.into_iter().map(|run| run.join().unwrap_or_else(panicked)).collect()
         });
-        let mut trouble: Vec<String> = results.iter().filter_map(|result| result.as_ref().err().cloned()).collect();
-        let mut seen: Vec<Value> = results.into_iter().filter_map(Result::ok).collect();
+        let (mut seen, trouble): (Vec<Value>, Vec<Option<String>>) = results.into_iter().unzip();
+        let mut trouble: Vec<String> = trouble.into_iter().flatten().collect();
         for value in &mut seen {
             self.deviations.normalise(scenario.name, value);
             if self.plan.show {

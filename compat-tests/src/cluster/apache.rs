@@ -5,7 +5,7 @@ use std::{
     process::Command,
 };
 
-use super::{Cluster, Config, Kind, Tools, node::Node};
+use super::{CLUSTER_ID, Cluster, Config, Kind, Tools, node::Node};
 use crate::Outcome;
 
 /// A JVM that starts fast and stays small.
@@ -40,7 +40,7 @@ impl ApacheKafka {
 
     fn format(&self) -> Outcome {
         let mut command = self.java();
-        command.args(["kafka.tools.StorageTool", "format", "--standalone", "-t", "5L6g3nShT-eMCtK--X86sw", "-c"]);
+        command.args(["kafka.tools.StorageTool", "format", "--standalone", "-t", CLUSTER_ID, "-c"]);
         command.arg(self.node.properties());
         let output = command.output()?;
         if output.status.success() {

@@ -11,6 +11,9 @@ use crate::Outcome;
 pub(crate) use apache::ApacheKafka;
 pub(crate) use milena::Milena;
 
+/// The cluster id of both.
+const CLUSTER_ID: &str = "5L6g3nShT-eMCtK--X86sw";
+
 /// Settings in `server.properties`, beside those that every cluster here has.
 pub(crate) type Config = &'static [(&'static str, &'static str)];
 

@@ -33,8 +33,8 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     ),
     shared("incremental_alter_configs/topic", alter_topic),
     shared("incremental_alter_configs/topic-errors", alter_topic_errors),
-    with("incremental_alter_configs/broker", &[("num.network.threads", "3")], alter_broker),
-    with("incremental_alter_configs/cluster-default", &[("num.network.threads", "3")], alter_cluster_default),
+    with("incremental_alter_configs/broker", &[("num.io.threads", "4")], alter_broker),
+    with("incremental_alter_configs/cluster-default", &[("num.io.threads", "4")], alter_cluster_default),
     shared("incremental_alter_configs/acts-at-once", acts_at_once),
     shared("alter_configs/versions", replace_topic),
     shared("alter_configs/errors", replace_errors),
@@ -240,13 +240,13 @@ fn alter_broker(context: &mut Context<'_>) -> Outcome {
         ("two-not-dynamic", &[("broker.rack", 0, Some("r")), ("node.id", 0, Some("5"))]),
         ("bad-value", &[("log.retention.ms", 0, Some("x"))]),
         ("out-of-range", &[("num.io.threads", 0, Some("0"))]),
-        ("threads-too-many", &[("num.network.threads", 0, Some("7"))]),
-        ("threads-too-few", &[("num.network.threads", 0, Some("1"))]),
+        ("threads-too-many", &[("num.io.threads", 0, Some("9"))]),
+        ("threads-too-few", &[("num.io.threads", 0, Some("1"))]),
         ("min-insync-replicas", &[("min.insync.replicas", 0, Some("1"))]),
         ("security-without-listener", &[("ssl.keystore.location", 0, Some("/x"))]),
         ("append-to-a-number", &[("log.retention.ms", 2, Some("1"))]),
         ("dynamic", &[("log.retention.ms", 0, Some("86400000"))]),
-        ("also-dynamic", &[("num.network.threads", 0, Some("4"))]),
+        ("also-dynamic", &[("num.io.threads", 0, Some("5"))]),
     ];
     broker_steps(context, "1", &cases)?;
     let mut connection = context.connect()?;
@@ -263,13 +263,10 @@ fn alter_broker(context: &mut Context<'_>) -> Outcome {
         &alter(vec![altering(BROKER, "x", &[("log.retention.ms", 0, Some("1"))])]),
     )?;
     context.create_topic("alter-broker-topic", 1, &[])?;
-    let broker = describing(vec![resource(
-        BROKER,
-        "1",
-        Some(&["log.retention.ms", "log.retention.hours", "num.network.threads"]),
-    )])
-    .with_include_synonyms(true);
-    settled(context, &broker, "num.network.threads", Some("4"))?;
+    let broker =
+        describing(vec![resource(BROKER, "1", Some(&["log.retention.ms", "log.retention.hours", "num.io.threads"]))])
+            .with_include_synonyms(true);
+    settled(context, &broker, "num.io.threads", Some("5"))?;
     context.ask("described", &mut connection, 4, &broker)?;
     let topic = describing(vec![resource(TOPIC, "alter-broker-topic", None)]).with_include_synonyms(true);
     settled(context, &topic, "retention.ms", Some("86400000"))?;
@@ -278,10 +275,10 @@ fn alter_broker(context: &mut Context<'_>) -> Outcome {
         "deleted",
         &mut connection,
         1,
-        &alter(vec![altering(BROKER, "1", &[("log.retention.ms", 1, None), ("num.network.threads", 1, None)])]),
+        &alter(vec![altering(BROKER, "1", &[("log.retention.ms", 1, None), ("num.io.threads", 1, None)])]),
     )?;
     settled(context, &topic, "retention.ms", Some("604800000"))?;
-    settled(context, &broker, "num.network.threads", Some("3"))?;
+    settled(context, &broker, "num.io.threads", Some("4"))?;
     context.ask("described-after", &mut connection, 4, &broker)?;
     Ok(())
 }

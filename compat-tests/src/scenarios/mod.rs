@@ -1,12 +1,16 @@
 //! All scenarios, a file per API or tool.
 
 mod api_versions;
+mod cli;
 mod cluster_apis;
 mod configs;
 mod fetch;
+mod java_clients;
+mod kcat;
 mod metadata;
 mod offsets;
 mod produce;
+mod rdkafka_client;
 mod security;
 mod topics;
 
@@ -51,6 +55,10 @@ pub(crate) fn all() -> Vec<Scenario> {
         configs::SCENARIOS,
         cluster_apis::SCENARIOS,
         security::SCENARIOS,
+        kcat::SCENARIOS,
+        rdkafka_client::SCENARIOS,
+        java_clients::SCENARIOS,
+        cli::SCENARIOS,
     ]
     .concat()
 }
