@@ -1,0 +1,561 @@
+//! One of `log.dirs`: its lock, its identity, its checkpoints and the partitions in it.
+//!
+//! ```text
+//! .lock                               held while a broker uses the directory
+//! meta.properties                     whose it is
+//! .kafka_cleanshutdown                only between a clean stop and the next start
+//! recovery-point-offset-checkpoint    log-start-offset-checkpoint
+//! replication-offset-checkpoint       cleaner-offset-checkpoint
+//! <topic>-<partition>/                see `log`
+//! ```
+//!
+//! Opening changes nothing but `.lock`, so that a directory that is refused stays as it was; [`LogDir::begin`] removes the marker of the clean stop. A
+//! checkpoint that cannot be understood makes the whole directory unusable, as in Kafka: guessing where logs start would bring back deleted records.
+//! Directories that are no partition are left alone. Source: `LogManager`, `CleanShutdownFileHandler`, `MetaProperties`.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use milena_protocol::kafka_uuid;
+use milena_protocol::types::{Offset, Timestamp, TopicPartition};
+use uuid::Uuid;
+
+use crate::checkpoint::{self, PARTITION_METADATA};
+use crate::descriptors::Descriptors;
+use crate::disk::{Disk, DiskLock, Space};
+use crate::error::{CorruptFile, DiskError, StorageError};
+use crate::log::{Log, OpenLog, RecoveryReport};
+use crate::log_config::LogConfig;
+
+const LOCK: &str = ".lock";
+const META_PROPERTIES: &str = "meta.properties";
+const CLEAN_SHUTDOWN: &str = ".kafka_cleanshutdown";
+const CLUSTER_METADATA: &str = "__cluster_metadata";
+
+/// `meta.properties`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MetaProperties {
+    /// `version`: 1, or 0 for a directory of a ZooKeeper-era broker.
+    pub version: i32,
+    /// `cluster.id`.
+    pub cluster_id: Option<String>,
+    /// `node.id` (`broker.id` in version 0).
+    pub node_id: Option<i32>,
+    /// `directory.id`.
+    pub directory_id: Option<Uuid>,
+    /// Every other key, kept as it is.
+    pub other: BTreeMap<String, String>,
+}
+
+impl MetaProperties {
+    fn decode(bytes: &[u8]) -> Result<MetaProperties, String> {
+        let text = std::str::from_utf8(bytes).map_err(|_| "it is not UTF-8".to_owned())?;
+        let mut values: BTreeMap<String, String> = BTreeMap::new();
+        for line in text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with(['#', '!'])) {
+            let (key, value) = line.split_once(['=', ':']).ok_or_else(|| format!("malformed line {line:?}"))?;
+            values.insert(key.trim().to_owned(), value.trim().replace('\\', ""));
+        }
+        let mut number = |key: &str| match values.remove(key) {
+            None => Ok(None),
+            Some(value) => value.parse().map(Some).map_err(|_| format!("{key} is {value:?}, which is no number")),
+        };
+        let version = number("version")?.ok_or("version is missing")?;
+        let (node_id, broker_id) = (number("node.id")?, number("broker.id")?);
+        if !(0..=1).contains(&version) {
+            return Err(format!("unknown version {version}"));
+        }
+        let directory_id = match values.remove("directory.id") {
+            None => None,
+            Some(text) => {
+                Some(kafka_uuid::decode(&text).ok_or_else(|| format!("directory.id is {text:?}, which is no id"))?)
+            }
+        };
+        let cluster_id = values.remove("cluster.id");
+        Ok(MetaProperties { version, cluster_id, node_id: node_id.or(broker_id), directory_id, other: values })
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        let mut lines = vec!["#".to_owned()];
+        let node_id_key = if self.version == 0 { "broker.id" } else { "node.id" };
+        let pairs = [
+            ("version", Some(self.version.to_string())),
+            ("cluster.id", self.cluster_id.clone()),
+            (node_id_key, self.node_id.map(|id| id.to_string())),
+            ("directory.id", self.directory_id.map(kafka_uuid::encode)),
+        ];
+        lines.extend(pairs.into_iter().filter_map(|(key, value)| Some(format!("{key}={}", value?))));
+        lines.extend(self.other.iter().map(|(key, value)| format!("{key}={value}")));
+        (lines.join("\n") + "\n").into_bytes()
+    }
+}
+
+/// Why a log dir cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum LogDirError {
+    /// Another process holds it.
+    #[error(
+        "failed to acquire lock on file .lock in {}. A Kafka instance in another process or thread is using this directory.",
+        .0.display()
+    )]
+    Locked(PathBuf),
+    /// A file that must be sound is not.
+    #[error(transparent)]
+    Corrupt(#[from] CorruptFile),
+    /// The disk failed.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+}
+
+/// One of the text files that list an offset per partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum OffsetCheckpoint {
+    /// `recovery-point-offset-checkpoint`.
+    RecoveryPoint,
+    /// `log-start-offset-checkpoint`: only partitions that start above their first segment.
+    LogStartOffset,
+    /// `replication-offset-checkpoint`: high watermarks.
+    HighWatermark,
+    /// `cleaner-offset-checkpoint`.
+    Cleaner,
+}
+
+impl OffsetCheckpoint {
+    /// All of them.
+    pub const ALL: [OffsetCheckpoint; 4] = [
+        OffsetCheckpoint::RecoveryPoint,
+        OffsetCheckpoint::LogStartOffset,
+        OffsetCheckpoint::HighWatermark,
+        OffsetCheckpoint::Cleaner,
+    ];
+
+    /// Name of the file.
+    pub fn file_name(self) -> &'static str {
+        match self {
+            OffsetCheckpoint::RecoveryPoint => "recovery-point-offset-checkpoint",
+            OffsetCheckpoint::LogStartOffset => "log-start-offset-checkpoint",
+            OffsetCheckpoint::HighWatermark => "replication-offset-checkpoint",
+            OffsetCheckpoint::Cleaner => "cleaner-offset-checkpoint",
+        }
+    }
+}
+
+/// What a directory below a log dir is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PartitionDirKind {
+    /// A partition.
+    Current,
+    /// `-delete`: to be removed.
+    Deleted,
+    /// `-stray`: Kafka found no topic for it.
+    Stray,
+    /// `-future`: a copy from another log dir that was not finished.
+    Future,
+    /// Kafka's `__cluster_metadata-0`: not ours to read or change.
+    ClusterMetadata,
+}
+
+/// A directory below a log dir.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PartitionDir {
+    /// Its path.
+    pub path: PathBuf,
+    /// Its partition, as the name says; the topic's name may be cut in a `Deleted` one.
+    pub topic_partition: TopicPartition,
+    /// From `partition.metadata`; `None` if that is missing or cannot be understood.
+    pub topic_id: Option<Uuid>,
+    /// What it is.
+    pub kind: PartitionDirKind,
+}
+
+/// How to open one partition of a log dir.
+#[derive(Clone, Debug)]
+pub struct LoadLog {
+    /// Its partition.
+    pub topic_partition: TopicPartition,
+    /// Id of its topic.
+    pub topic_id: Option<Uuid>,
+    /// Its configuration.
+    pub config: Arc<LogConfig>,
+    /// The wall clock.
+    pub now: Timestamp,
+    /// `producer.id.expiration.ms`.
+    pub producer_id_expiration_ms: i64,
+}
+
+/// One of `log.dirs`, locked.
+#[derive(Debug)]
+pub struct LogDir {
+    disk: Arc<dyn Disk>,
+    descriptors: Arc<Descriptors>,
+    path: PathBuf,
+    meta_properties: Option<MetaProperties>,
+    clean_shutdown: Option<CleanShutdown>,
+    checkpoints: BTreeMap<OffsetCheckpoint, BTreeMap<TopicPartition, Offset>>,
+    lock: Box<dyn DiskLock>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct CleanShutdown {
+    broker_epoch: Option<i64>,
+}
+
+impl LogDir {
+    /// Create it if it is missing, lock it, read its small files.
+    ///
+    /// # Errors
+    /// `Locked` if another process uses it; `Corrupt` if `meta.properties` or a checkpoint cannot be understood.
+    pub fn open(disk: Arc<dyn Disk>, descriptors: Arc<Descriptors>, path: &Path) -> Result<LogDir, LogDirError> {
+        disk.create_dir_all(path).map_err(DiskError::new("create", path))?;
+        let lock_path = path.join(LOCK);
+        let lock = disk.lock(&lock_path).map_err(|error| match error.kind() {
+            io::ErrorKind::WouldBlock => LogDirError::Locked(path.to_owned()),
+            _ => DiskError::new("lock", &lock_path)(error).into(),
+        })?;
+        let mut dir = LogDir {
+            disk,
+            descriptors,
+            path: path.to_owned(),
+            meta_properties: None,
+            clean_shutdown: None,
+            checkpoints: BTreeMap::new(),
+            lock,
+        };
+        if let Some(bytes) = dir.read(META_PROPERTIES)? {
+            let decoded = MetaProperties::decode(&bytes).map_err(|reason| dir.corrupt(META_PROPERTIES, reason))?;
+            dir.meta_properties = Some(decoded);
+        }
+        dir.clean_shutdown =
+            dir.read(CLEAN_SHUTDOWN)?.map(|bytes| CleanShutdown { broker_epoch: broker_epoch_in(&bytes) });
+        for kind in OffsetCheckpoint::ALL {
+            let bytes = dir.read(kind.file_name())?.unwrap_or_default();
+            let entries = checkpoint::decode_offsets(&bytes).map_err(|reason| dir.corrupt(kind.file_name(), reason))?;
+            dir.checkpoints.insert(kind, entries);
+        }
+        Ok(dir)
+    }
+
+    fn read(&self, name: &str) -> Result<Option<Vec<u8>>, DiskError> {
+        let path = self.path.join(name);
+        match self.disk.read(&path) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(DiskError::new("read", &path)(error)),
+        }
+    }
+
+    fn corrupt(&self, name: &str, reason: String) -> CorruptFile {
+        CorruptFile { path: self.path.join(name), position: 0, reason }
+    }
+
+    /// Its path.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The disk it lies on.
+    pub fn disk(&self) -> &Arc<dyn Disk> {
+        &self.disk
+    }
+
+    /// What `meta.properties` said, or what was last written; `None`: not formatted.
+    pub fn meta_properties(&self) -> Option<&MetaProperties> {
+        self.meta_properties.as_ref()
+    }
+
+    /// Write `meta.properties`: formats the directory, or completes what an older version left out.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub fn write_meta_properties(&mut self, meta: MetaProperties) -> Result<(), DiskError> {
+        let path = self.path.join(META_PROPERTIES);
+        self.disk.replace(&path, &meta.encode()).map_err(DiskError::new("write", &path))?;
+        self.meta_properties = Some(meta);
+        Ok(())
+    }
+
+    /// Whether the last stop was a clean one.
+    pub fn was_clean_shutdown(&self) -> bool {
+        self.clean_shutdown.is_some()
+    }
+
+    /// Broker epoch of the last clean stop.
+    pub fn previous_broker_epoch(&self) -> Option<i64> {
+        self.clean_shutdown.and_then(|marker| marker.broker_epoch)
+    }
+
+    /// Remove the marker of the clean stop: from now on a crash is a crash. Call it before the first partition is opened.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub fn begin(&self) -> Result<(), DiskError> {
+        if self.clean_shutdown.is_some() {
+            let path = self.path.join(CLEAN_SHUTDOWN);
+            self.disk.remove_file(&path).map_err(DiskError::new("remove", &path))?;
+        }
+        // The marker must not come back after a power cut.
+        self.disk.sync_dir(&self.path).map_err(DiskError::new("sync", &self.path))
+    }
+
+    /// All partition directories, ordered by name.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub fn partitions(&self) -> Result<Vec<PartitionDir>, DiskError> {
+        let listing = self.disk.read_dir(&self.path).map_err(DiskError::new("list", &self.path))?;
+        let mut partitions = Vec::new();
+        for entry in listing.iter().filter(|entry| entry.is_dir) {
+            let Some((topic_partition, kind)) = parse_dir_name(&entry.name) else { continue };
+            let path = self.path.join(&entry.name);
+            let metadata = self.read(&format!("{}/{PARTITION_METADATA}", entry.name))?;
+            let topic_id = metadata.and_then(|bytes| checkpoint::decode_partition_metadata(&bytes).ok());
+            partitions.push(PartitionDir { path, topic_partition, topic_id, kind });
+        }
+        Ok(partitions)
+    }
+
+    /// Where a partition's directory is, or would be.
+    pub fn partition_path(&self, topic_partition: &TopicPartition) -> PathBuf {
+        self.path.join(topic_partition.to_string())
+    }
+
+    /// Open one partition, or create it, at the offsets that the checkpoints listed for it when this directory was opened. May run in parallel.
+    ///
+    /// # Errors
+    /// As [`Log::open`].
+    pub fn load_one(&self, load: LoadLog) -> Result<(Log, RecoveryReport), StorageError> {
+        let offset = |checkpoint| self.checkpointed(checkpoint, &load.topic_partition).unwrap_or(0);
+        Log::open(OpenLog {
+            disk: Arc::clone(&self.disk),
+            descriptors: Arc::clone(&self.descriptors),
+            dir: self.partition_path(&load.topic_partition),
+            recovery_point: offset(OffsetCheckpoint::RecoveryPoint),
+            log_start_offset: offset(OffsetCheckpoint::LogStartOffset),
+            topic_partition: load.topic_partition,
+            topic_id: load.topic_id,
+            config: load.config,
+            clean_shutdown: self.was_clean_shutdown(),
+            now: load.now,
+            producer_id_expiration_ms: load.producer_id_expiration_ms,
+        })
+    }
+
+    /// Create a partition that the broker knows to be new. What the checkpoints say of an earlier one of that name does not count.
+    ///
+    /// # Errors
+    /// As [`Log::open`].
+    pub fn create_one(&self, load: LoadLog) -> Result<(Log, RecoveryReport), StorageError> {
+        Log::open(OpenLog {
+            disk: Arc::clone(&self.disk),
+            descriptors: Arc::clone(&self.descriptors),
+            dir: self.partition_path(&load.topic_partition),
+            recovery_point: 0,
+            log_start_offset: 0,
+            topic_partition: load.topic_partition,
+            topic_id: load.topic_id,
+            config: load.config,
+            clean_shutdown: false,
+            now: load.now,
+            producer_id_expiration_ms: load.producer_id_expiration_ms,
+        })
+    }
+
+    /// What a checkpoint listed for a partition when this directory was opened.
+    pub fn checkpointed(&self, checkpoint: OffsetCheckpoint, partition: &TopicPartition) -> Option<Offset> {
+        self.checkpoints.get(&checkpoint)?.get(partition).copied()
+    }
+
+    /// Replace a checkpoint: written beside, synced, renamed.
+    ///
+    /// # Errors
+    /// Those of the disk; the old checkpoint is still there.
+    pub fn write_checkpoint(
+        &self,
+        checkpoint: OffsetCheckpoint,
+        entries: &BTreeMap<TopicPartition, Offset>,
+    ) -> Result<(), DiskError> {
+        let path = self.path.join(checkpoint.file_name());
+        self.disk.replace(&path, &checkpoint::encode_offsets(entries)).map_err(DiskError::new("write", &path))
+    }
+
+    /// Room on its disk.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub fn space(&self) -> Result<Space, DiskError> {
+        self.disk.space(&self.path).map_err(DiskError::new("inspect", &self.path))
+    }
+
+    /// Clean stop, after every log was closed and the checkpoints were written: leaves the marker, removes the lock.
+    ///
+    /// # Errors
+    /// Those of the disk; the next start then recovers.
+    pub fn close(self, broker_epoch: i64) -> Result<(), DiskError> {
+        let path = self.path.join(CLEAN_SHUTDOWN);
+        let marker = format!("{{\"version\":0,\"brokerEpoch\":{broker_epoch}}}");
+        self.disk.replace(&path, marker.as_bytes()).map_err(DiskError::new("write", &path))?;
+        self.release()
+    }
+
+    /// Stop using it without saying that all is well.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub fn release(self) -> Result<(), DiskError> {
+        let path = self.path.join(LOCK);
+        let removed = self.disk.remove_file(&path).map_err(DiskError::new("remove", &path));
+        drop(self.lock);
+        removed
+    }
+}
+
+/// Index of the log dir with the fewest partitions; the first of several.
+pub fn least_loaded(partitions_per_dir: &[usize]) -> Option<usize> {
+    partitions_per_dir.iter().enumerate().min_by_key(|&(index, &count)| (count, index)).map(|(index, _)| index)
+}
+
+/// `{"version":0,"brokerEpoch":5}`: the one number that matters, wherever it stands.
+fn broker_epoch_in(bytes: &[u8]) -> Option<i64> {
+    let (_, rest) = std::str::from_utf8(bytes).ok()?.split_once("\"brokerEpoch\"")?;
+    let rest = rest.trim_start().strip_prefix(':')?.trim_start();
+    let end = rest.find(|character: char| !character.is_ascii_digit() && character != '-').unwrap_or(rest.len());
+    rest.get(..end)?.parse().ok()
+}
+
+fn parse_dir_name(name: &str) -> Option<(TopicPartition, PartitionDirKind)> {
+    let suffixes = [
+        ("-delete", PartitionDirKind::Deleted),
+        ("-stray", PartitionDirKind::Stray),
+        ("-future", PartitionDirKind::Future),
+    ];
+    for (suffix, kind) in suffixes {
+        let Some((partition, unique)) = name.strip_suffix(suffix).and_then(|name| name.rsplit_once('.')) else {
+            continue;
+        };
+        if unique.len() == 32 && unique.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return parse_topic_partition(partition).map(|partition| (partition, kind));
+        }
+    }
+    let partition = parse_topic_partition(name)?;
+    let is_metadata = &*partition.topic == CLUSTER_METADATA;
+    Some((partition, if is_metadata { PartitionDirKind::ClusterMetadata } else { PartitionDirKind::Current }))
+}
+
+fn parse_topic_partition(name: &str) -> Option<TopicPartition> {
+    let (topic, partition) = name.rsplit_once('-')?;
+    let is_number = !partition.is_empty() && partition.bytes().all(|byte| byte.is_ascii_digit());
+    let is_name = !topic.is_empty()
+        && topic != "."
+        && topic != ".."
+        && topic.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte));
+    (is_number && is_name).then(|| Some(TopicPartition::new(topic, partition.parse().ok()?))).flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::disk::{Crash, SimDisk};
+
+    fn open(disk: &SimDisk) -> Result<LogDir, LogDirError> {
+        LogDir::open(Arc::new(disk.clone()), Descriptors::new(10, 1000), Path::new("/data"))
+    }
+
+    fn meta() -> MetaProperties {
+        MetaProperties {
+            version: 1,
+            cluster_id: Some("cluster".to_owned()),
+            node_id: Some(3),
+            directory_id: Some(Uuid::from_u128(9)),
+            other: BTreeMap::new(),
+        }
+    }
+
+    #[test]
+    fn a_fresh_directory_is_formatted_and_found_again() {
+        let disk = SimDisk::new(1);
+        let mut dir = open(&disk).unwrap();
+        assert_eq!(dir.meta_properties(), None);
+        assert!(!dir.was_clean_shutdown());
+        dir.write_meta_properties(meta()).unwrap();
+        assert!(matches!(open(&disk), Err(LogDirError::Locked(_))));
+        dir.close(41).unwrap();
+        let dir = open(&disk).unwrap();
+        assert_eq!(dir.meta_properties(), Some(&meta()));
+        assert_eq!(dir.previous_broker_epoch(), Some(41));
+        dir.begin().unwrap();
+        disk.crash(Crash::Power(1));
+        assert!(!open(&disk).unwrap().was_clean_shutdown());
+    }
+
+    #[test]
+    fn reads_what_kafka_and_the_zookeeper_era_wrote() {
+        let kafka = "#\n#Fri Nov 20 20:02:11 UTC 2026\ncluster.id=5L6g3nShT-eMCtK--X86sw\ndirectory.id=AAAAAAAAAAAAAAAAAAAACQ\nnode.id=3\nversion=1\n";
+        let read = MetaProperties::decode(kafka.as_bytes()).unwrap();
+        assert_eq!(read.cluster_id.as_deref(), Some("5L6g3nShT-eMCtK--X86sw"));
+        assert_eq!((read.node_id, read.directory_id), (Some(3), Some(Uuid::from_u128(9))));
+        let old = MetaProperties::decode(b"version=0\nbroker.id=5\n").unwrap();
+        assert_eq!((old.version, old.node_id, old.directory_id), (0, Some(5), None));
+        assert!(MetaProperties::decode(b"node.id=3\n").is_err());
+        assert!(MetaProperties::decode(b"version=1\nnode.id=x\n").is_err());
+    }
+
+    #[test]
+    fn a_corrupt_checkpoint_makes_the_directory_unusable_and_an_empty_one_does_not() {
+        let disk = SimDisk::new(1);
+        open(&disk).unwrap().release().unwrap();
+        disk.set_bytes(Path::new("/data/recovery-point-offset-checkpoint"), b"");
+        open(&disk).unwrap().release().unwrap();
+        disk.set_bytes(Path::new("/data/recovery-point-offset-checkpoint"), b"0\n3\n");
+        assert!(matches!(open(&disk), Err(LogDirError::Corrupt(_))));
+    }
+
+    #[test]
+    fn checkpoints_are_replaced_whole_and_a_leftover_is_ignored() {
+        let disk = SimDisk::new(1);
+        let dir = open(&disk).unwrap();
+        let partition = TopicPartition::new("t", 0);
+        dir.write_checkpoint(OffsetCheckpoint::HighWatermark, &BTreeMap::from([(partition.clone(), 5)])).unwrap();
+        disk.set_bytes(Path::new("/data/replication-offset-checkpoint.tmp"), b"garbage");
+        dir.write_checkpoint(OffsetCheckpoint::HighWatermark, &BTreeMap::from([(partition.clone(), 6)])).unwrap();
+        disk.set_bytes(Path::new("/data/replication-offset-checkpoint.tmp"), b"garbage");
+        disk.crash(Crash::Power(3));
+        assert_eq!(open(&disk).unwrap().checkpointed(OffsetCheckpoint::HighWatermark, &partition), Some(6));
+    }
+
+    #[test]
+    fn directories_are_told_apart_by_their_names() {
+        let check = |name: &str, expected: Option<(&str, i32, PartitionDirKind)>| {
+            let parsed = parse_dir_name(name);
+            let parsed = parsed.as_ref().map(|(partition, kind)| (&*partition.topic, partition.partition, *kind));
+            assert_eq!(parsed, expected, "{name}");
+        };
+        check("a-b-12", Some(("a-b", 12, PartitionDirKind::Current)));
+        check("t-0.0123456789abcdef0123456789abcdef-delete", Some(("t", 0, PartitionDirKind::Deleted)));
+        check("t-0.0123456789abcdef0123456789abcdef-stray", Some(("t", 0, PartitionDirKind::Stray)));
+        check("t-0.0123456789abcdef0123456789abcdef-future", Some(("t", 0, PartitionDirKind::Future)));
+        check("t-0.short-delete", None);
+        check("__cluster_metadata-0", Some(("__cluster_metadata", 0, PartitionDirKind::ClusterMetadata)));
+        check("lost+found", None);
+        check("-0", None);
+        check("t-", None);
+        check("t--1", Some(("t-", 1, PartitionDirKind::Current)));
+    }
+
+    #[test]
+    fn the_emptiest_directory_is_chosen() {
+        assert_eq!(least_loaded(&[3, 1, 1]), Some(1));
+        assert_eq!(least_loaded(&[]), None);
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_without_panic(bytes: Vec<u8>, name: String) {
+            _ = MetaProperties::decode(&bytes);
+            _ = broker_epoch_in(&bytes);
+            _ = parse_dir_name(&name);
+        }
+    }
+}

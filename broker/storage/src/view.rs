@@ -1,0 +1,336 @@
+//! What readers see of a log: a view that the appender publishes, and the reads on it.
+//!
+//! A reader copies the view (two counted pointers and a few numbers, under a lock held for nanoseconds) and never takes the append lock. Segments in a view
+//! stay readable while it is held, also when retention renames them. Source: `LocalLog.read`, `LogSegment.read`, `UnifiedLog.fetchOffsetByTimestamp`.
+
+use std::sync::Arc;
+
+use milena_protocol::compression::decompress;
+use milena_protocol::file_range::{FileRange, FileSource};
+use milena_protocol::record_batch::{BatchHeader, BatchView};
+use milena_protocol::records::records;
+use milena_protocol::types::{LeaderEpoch, Offset, Timestamp};
+use parking_lot::RwLock;
+
+use crate::disk::DiskFile;
+use crate::error::{CorruptFile, DiskError, OffsetOutOfRange, ReadError};
+use crate::leader_epochs::{EpochEndOffset, LeaderEpochs};
+use crate::scan::HeaderScan;
+use crate::segment::{LOG, Segment};
+use crate::transaction_index::{self, AbortedTransaction};
+
+/// Records of one batch may take this much memory while a timestamp is looked for in them.
+const DECOMPRESSED_BYTES_MAX: usize = 1 << 28;
+
+/// What a read found.
+#[derive(Clone, Debug, Default)]
+pub struct ReadPlan {
+    /// The bytes to send: they begin with the batch that holds the offset, lie in one segment and may end inside a batch. `None`: nothing below the bound.
+    pub range: Option<FileRange>,
+    /// Size of the first batch; `range` is shorter only without `min_one_batch`.
+    pub first_batch_bytes: usize,
+}
+
+impl ReadPlan {
+    /// Bytes to send.
+    pub fn len(&self) -> usize {
+        self.range.as_ref().map_or(0, |range| range.len)
+    }
+
+    /// Whether there is nothing to send.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// A record found by its timestamp.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TimestampOffset {
+    /// Timestamp of the record.
+    pub timestamp: Timestamp,
+    /// Its offset.
+    pub offset: Offset,
+    /// Leader epoch of its batch.
+    pub leader_epoch: LeaderEpoch,
+}
+
+/// What the appender publishes.
+#[derive(Clone, Debug)]
+pub(crate) struct View {
+    /// Oldest first, never empty; the last one is active.
+    pub(crate) segments: Arc<[Arc<Segment>]>,
+    /// Bytes of the active segment that belong to this view.
+    pub(crate) active_bytes: u64,
+    pub(crate) size_in_bytes: u64,
+    pub(crate) log_start_offset: Offset,
+    pub(crate) log_end_offset: Offset,
+    pub(crate) first_unstable_offset: Option<Offset>,
+    pub(crate) leader_epochs: Arc<LeaderEpochs>,
+}
+
+/// Reads a log while it is appended to. Shared by all readers.
+#[derive(Debug)]
+pub struct LogReader {
+    view: RwLock<View>,
+}
+
+impl LogReader {
+    pub(crate) fn new(view: View) -> LogReader {
+        LogReader { view: RwLock::new(view) }
+    }
+
+    pub(crate) fn publish(&self, change: impl FnOnce(&mut View)) {
+        change(&mut self.view.write());
+    }
+
+    fn view(&self) -> View {
+        self.view.read().clone()
+    }
+
+    /// First offset of the log.
+    pub fn log_start_offset(&self) -> Offset {
+        self.view.read().log_start_offset
+    }
+
+    /// End of the log, exclusive.
+    pub fn log_end_offset(&self) -> Offset {
+        self.view.read().log_end_offset
+    }
+
+    /// First offset of the oldest transaction that is open, or decided but above the high watermark.
+    pub fn first_unstable_offset(&self) -> Option<Offset> {
+        self.view.read().first_unstable_offset
+    }
+
+    /// What `read_committed` consumers may read, exclusive: the first unstable offset, but never above `high_watermark`.
+    pub fn last_stable_offset(&self, high_watermark: Offset) -> Offset {
+        self.first_unstable_offset().map_or(high_watermark, |unstable| unstable.min(high_watermark))
+    }
+
+    /// Bytes of all .log files.
+    pub fn size_in_bytes(&self) -> u64 {
+        self.view.read().size_in_bytes
+    }
+
+    /// Plan a read of at most `max_bytes` from the batch that holds `start`, up to `upper_bound_exclusive` (high watermark, last stable offset or log
+    /// end). With `min_one_batch` the first batch is returned whole even if it is larger. No record is read.
+    ///
+    /// # Errors
+    /// `OffsetOutOfRange` if `start` is below the log start or above the log end; a `start` between the bound and the log end is just empty.
+    pub fn read(
+        &self,
+        start: Offset,
+        max_bytes: usize,
+        upper_bound_exclusive: Offset,
+        min_one_batch: bool,
+    ) -> Result<ReadPlan, ReadError> {
+        let view = self.view();
+        view.check_in_range(start)?;
+        let upper_bound = upper_bound_exclusive.min(view.log_end_offset);
+        if start >= upper_bound {
+            return Ok(ReadPlan::default());
+        }
+        for index in view.segment_of(start)..view.segments.len() {
+            let Some(segment) = view.segments.get(index) else { break };
+            let limit = view.limit(index);
+            let Some(first) = segment.find(start, limit)? else { continue };
+            let end = view.position_in(index, upper_bound)?;
+            let available = usize::try_from(end.saturating_sub(first.position)).unwrap_or(usize::MAX);
+            let first_batch_bytes = first.size as usize;
+            let len = available.min(if min_one_batch { max_bytes.max(first_batch_bytes) } else { max_bytes });
+            if len == 0 {
+                return Ok(ReadPlan { range: None, first_batch_bytes: first_batch_bytes.min(available) });
+            }
+            let source: Arc<dyn FileSource> = segment.log_file()?;
+            let range = FileRange { source, position: first.position, len };
+            return Ok(ReadPlan { range: Some(range), first_batch_bytes });
+        }
+        Ok(ReadPlan::default())
+    }
+
+    /// Bytes of batches from the one that holds `start` to `upper_bound_exclusive`: what `min.bytes` counts.
+    ///
+    /// # Errors
+    /// As [`LogReader::read`].
+    pub fn bytes_between(&self, start: Offset, upper_bound_exclusive: Offset) -> Result<u64, ReadError> {
+        let view = self.view();
+        view.check_in_range(start)?;
+        let upper_bound = upper_bound_exclusive.min(view.log_end_offset);
+        if start >= upper_bound {
+            return Ok(0);
+        }
+        let (first, last) = (view.segment_of(start), view.segment_of(upper_bound));
+        let mut bytes = 0;
+        for index in first..=last {
+            let end = if index == last { view.position_in(index, upper_bound)? } else { view.limit(index) };
+            let begin = if index == first { view.position_in(index, start)? } else { 0 };
+            bytes += end.saturating_sub(begin);
+        }
+        Ok(bytes)
+    }
+
+    /// Aborted transactions that concern `start..upper_bound_exclusive`, in the order of their markers.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub fn aborted_transactions(
+        &self,
+        start: Offset,
+        upper_bound_exclusive: Offset,
+    ) -> Result<Vec<AbortedTransaction>, ReadError> {
+        let view = self.view();
+        let mut found = Vec::new();
+        for segment in view.segments.iter().skip(view.segment_of(start)) {
+            let bytes = segment.transaction_index_bytes()?;
+            if transaction_index::collect(&bytes, start, upper_bound_exclusive, &mut found) {
+                break;
+            }
+        }
+        Ok(found)
+    }
+
+    /// The first record at or above the log start whose timestamp is `timestamp` or later, if it lies below `upper_bound_exclusive`.
+    ///
+    /// # Errors
+    /// Those of the disk; `Corrupt` if a batch cannot be decoded.
+    pub fn offset_for_timestamp(
+        &self,
+        timestamp: Timestamp,
+        upper_bound_exclusive: Offset,
+    ) -> Result<Option<TimestampOffset>, ReadError> {
+        let view = self.view();
+        for (index, segment) in view.segments.iter().enumerate().skip(view.segment_of(view.log_start_offset)) {
+            let is_active = index + 1 == view.segments.len();
+            let largest = segment.largest_timestamp()?;
+            if !is_active && largest.is_none_or(|(largest, _)| largest < timestamp) {
+                continue;
+            }
+            let position = segment.position_for_timestamp(timestamp, view.log_start_offset)?;
+            let wanted = |header: &BatchHeader| header.max_timestamp >= timestamp;
+            let matches =
+                |found: &TimestampOffset| found.timestamp >= timestamp && found.offset >= view.log_start_offset;
+            if let Some(found) = first_record(segment, position, view.limit(index), wanted, matches)? {
+                return Ok(Some(found).filter(|found| found.offset < upper_bound_exclusive));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The first record that holds the largest timestamp of the log.
+    ///
+    /// # Errors
+    /// Those of the disk; `Corrupt` if a batch cannot be decoded.
+    pub fn max_timestamp_offset(&self) -> Result<Option<TimestampOffset>, ReadError> {
+        let view = self.view();
+        let mut best: Option<(usize, Timestamp, Offset)> = None;
+        for (index, segment) in view.segments.iter().enumerate() {
+            if let Some((timestamp, offset)) = segment.largest_timestamp()?
+                && best.is_none_or(|(_, best, _)| timestamp > best)
+            {
+                best = Some((index, timestamp, offset));
+            }
+        }
+        let Some((index, timestamp, batch_last_offset)) = best else { return Ok(None) };
+        let Some(segment) = view.segments.get(index) else { return Ok(None) };
+        let limit = view.limit(index);
+        let Some(batch) = segment.find(batch_last_offset, limit)? else { return Ok(None) };
+        first_record(segment, batch.position, limit, |_| true, |found| found.timestamp >= timestamp)
+    }
+
+    /// The largest epoch not above `leader_epoch` and where it ends; `None` for an epoch this log has not heard of yet.
+    pub fn end_offset_for_epoch(&self, leader_epoch: LeaderEpoch) -> Option<EpochEndOffset> {
+        let view = self.view.read();
+        view.leader_epochs.end_offset_for(leader_epoch, view.log_end_offset)
+    }
+
+    /// The newest leader epoch.
+    pub fn latest_epoch(&self) -> Option<LeaderEpoch> {
+        self.view.read().leader_epochs.latest()
+    }
+
+    /// The epoch in which the record at `offset` was written.
+    pub fn epoch_for_offset(&self, offset: Offset) -> Option<LeaderEpoch> {
+        self.view.read().leader_epochs.epoch_for_offset(offset)
+    }
+}
+
+impl View {
+    fn check_in_range(&self, offset: Offset) -> Result<(), OffsetOutOfRange> {
+        let View { log_start_offset, log_end_offset, .. } = *self;
+        if (log_start_offset..=log_end_offset).contains(&offset) {
+            return Ok(());
+        }
+        Err(OffsetOutOfRange { offset, log_start_offset, log_end_offset })
+    }
+
+    /// Index of the segment whose range holds `offset`.
+    fn segment_of(&self, offset: Offset) -> usize {
+        self.segments.partition_point(|segment| segment.base_offset() <= offset).saturating_sub(1)
+    }
+
+    /// Bytes of a segment that belong to this view.
+    fn limit(&self, index: usize) -> u64 {
+        if index + 1 == self.segments.len() {
+            return self.active_bytes;
+        }
+        self.segments.get(index).map_or(0, |segment| segment.size())
+    }
+
+    /// Position in segment number `index` of the first batch that ends at `offset` or later, or the end of the segment.
+    fn position_in(&self, index: usize, offset: Offset) -> Result<u64, ReadError> {
+        let limit = self.limit(index);
+        let next_base = self.segments.get(index + 1).map_or(self.log_end_offset, |next| next.base_offset());
+        match self.segments.get(index) {
+            Some(segment) if offset < next_base => {
+                Ok(segment.find(offset, limit)?.map_or(limit, |found| found.position))
+            }
+            _ => Ok(limit),
+        }
+    }
+}
+
+/// The first record that `matches`, in batches from `position` on whose header is `wanted`.
+fn first_record(
+    segment: &Segment,
+    position: u64,
+    limit: u64,
+    wanted: impl Fn(&BatchHeader) -> bool,
+    matches: impl Fn(&TimestampOffset) -> bool,
+) -> Result<Option<TimestampOffset>, ReadError> {
+    let file = segment.log_file()?;
+    let mut scan = HeaderScan::new(&*file, position, limit);
+    while let Some((position, header)) = scan.next().map_err(|error| error.at(&segment.path(LOG)))? {
+        if !wanted(&header) {
+            continue;
+        }
+        let corrupt = |reason: String| CorruptFile { path: segment.path(LOG), position, reason };
+        let bytes = read_batch(segment, &*file, position, &header)?;
+        let batch = BatchView::parse(&bytes).map_err(|error| corrupt(error.to_string()))?;
+        let codec = header.attributes.codec().map_err(|id| corrupt(format!("unknown codec {id}")))?;
+        let decompressed = decompress(codec, batch.record_bytes(), DECOMPRESSED_BYTES_MAX);
+        let plain = decompressed.map_err(|error| corrupt(error.to_string()))?;
+        for record in records(&plain, header.records_count) {
+            let record = record.map_err(|error| corrupt(error.to_string()))?;
+            let found = TimestampOffset {
+                timestamp: header.record_timestamp(record.timestamp_delta),
+                offset: header.base_offset + i64::from(record.offset_delta),
+                leader_epoch: header.leader_epoch,
+            };
+            if matches(&found) {
+                return Ok(Some(found));
+            }
+        }
+    }
+    Ok(None)
+}
+
+fn read_batch(
+    segment: &Segment,
+    file: &dyn DiskFile,
+    position: u64,
+    header: &BatchHeader,
+) -> Result<Vec<u8>, DiskError> {
+    let mut bytes = vec![0; header.size_in_bytes()];
+    file.read_exact_at(&mut bytes, position).map_err(DiskError::new("read", &segment.path(LOG)))?;
+    Ok(bytes)
+}
