@@ -221,42 +221,33 @@ pub fn compress(codec: Codec, level: Level, input: &[u8]) -> Result<Vec<u8>, Com
     }
 }
 
-/// Read `source` to its end; the room grows with what comes, never with what is promised.
+/// Read `source` to its end; the room grows with what comes, never with what is promised, and doubles at most.
 fn read_bounded(
     codec: Codec,
     mut source: impl Read,
     max_output: usize,
     output: &mut Vec<u8>,
 ) -> Result<(), CompressionError> {
-    loop {
-        let filled = output.len();
-        if filled == output.capacity() {
-            output.reserve(OUTPUT_STEP_BYTES.max(filled));
+    let mut filled = output.len();
+    let result = loop {
+        if filled == output.len() {
+            // One byte above the bound tells "exactly full" from "too large".
+            let room = filled + OUTPUT_STEP_BYTES.max(filled);
+            output.resize(room.min(max_output.saturating_add(1)), 0);
         }
-        // One byte above the bound tells "exactly full" from "too large".
-        let room = output.capacity().min(max_output.saturating_add(1));
-        output.resize(room.max(filled), 0);
-        let read = source.read(output.get_mut(filled..).unwrap_or_default());
-        match read {
-            Ok(count) => {
-                output.truncate(filled + count);
-                if output.len() > max_output {
-                    output.truncate(max_output);
-                    return Err(CompressionError::TooLarge { codec, max_output });
-                }
-                if count == 0 {
-                    return Ok(());
-                }
-            }
-            Err(error) => {
-                output.truncate(filled);
-                if error.kind() == io::ErrorKind::Interrupted {
-                    continue;
-                }
-                return Err(corrupt(codec, &error));
-            }
+        match source.read(output.get_mut(filled..).unwrap_or_default()) {
+            Ok(0) => break Ok(()),
+            Ok(count) => filled += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => break Err(corrupt(codec, &error)),
         }
-    }
+        if filled > max_output {
+            filled = max_output;
+            break Err(CompressionError::TooLarge { codec, max_output });
+        }
+    };
+    output.truncate(filled);
+    result
 }
 
 fn corrupt(codec: Codec, error: &io::Error) -> CompressionError {

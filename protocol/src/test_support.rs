@@ -8,11 +8,18 @@ use crate::records::{BatchBuilder, Header};
 
 /// A batch that Kafka's client built; see `tests/golden/Batches.java`.
 pub(crate) fn golden(name: &str) -> Vec<u8> {
-    let line = include_str!("../tests/golden/batches.txt")
-        .lines()
-        .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '))
-        .expect("the name is in the file");
-    let digits: Vec<u8> = line.chars().map(|digit| digit.to_digit(16).unwrap() as u8).collect();
+    named_hex(include_str!("../tests/golden/batches.txt"), name)
+}
+
+/// A message's body that Kafka's own class wrote; see `tests/golden/Messages.java`.
+pub(crate) fn golden_message(name: &str) -> Vec<u8> {
+    named_hex(include_str!("../tests/golden/messages.txt"), name)
+}
+
+fn named_hex(file: &str, name: &str) -> Vec<u8> {
+    let hex =
+        file.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')).expect("the name is in the file");
+    let digits: Vec<u8> = hex.chars().map(|digit| digit.to_digit(16).unwrap() as u8).collect();
     digits.chunks(2).map(|pair| pair[0] << 4 | pair[1]).collect()
 }
 

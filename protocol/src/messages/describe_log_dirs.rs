@@ -74,6 +74,7 @@ mod tests {
     use kafka_protocol::protocol::StrBytes;
 
     use super::*;
+    use crate::test_support::golden_message;
 
     fn dir(is_cordoned: bool) -> LogDir {
         let partition = DescribeLogDirsPartition::default().with_partition_size(77);
@@ -103,6 +104,26 @@ mod tests {
             assert_eq!(five[..row_end], four[..row_end]);
             assert_eq!(five[row_end..], [u8::from(is_cordoned), 0, 0]);
         }
+    }
+
+    #[test]
+    fn version_5_is_what_kafka_writes() {
+        let partition = DescribeLogDirsPartition::default()
+            .with_partition_index(3)
+            .with_partition_size(77)
+            .with_offset_lag(2)
+            .with_is_future_key(true);
+        let topic = DescribeLogDirsTopic::default()
+            .with_name(StrBytes::from_static_str("t").into())
+            .with_partitions(vec![partition]);
+        let mut data = dir(true);
+        data.result.topics = vec![topic];
+        let lost =
+            DescribeLogDirsResult::default().with_error_code(56).with_log_dir(StrBytes::from_static_str("/lost"));
+        let mut body = BytesMut::new();
+        let log_dirs = vec![data, LogDir { result: lost, is_cordoned: false }];
+        encode_response(&mut body, 1, 31, log_dirs, 5).unwrap();
+        assert_eq!(body, golden_message("describe-log-dirs-5"));
     }
 
     #[test]

@@ -35,6 +35,7 @@ mod tests {
     use kafka_protocol::messages::list_offsets_response::{ListOffsetsPartitionResponse, ListOffsetsTopicResponse};
 
     use super::*;
+    use crate::test_support::golden_message;
 
     #[test]
     fn version_11_is_version_10_on_the_wire() {
@@ -45,9 +46,15 @@ mod tests {
         encode_response(&mut ten, &response, 10).unwrap();
         encode_response(&mut eleven, &response, 11).unwrap();
         assert_eq!(ten, eleven);
+    }
 
-        let mut request = BytesMut::new();
-        ListOffsetsRequest::default().with_timeout_ms(7).encode(&mut request, 10).unwrap();
-        assert_eq!(decode_request(&mut request.freeze(), 11).unwrap().timeout_ms, 7);
+    #[test]
+    fn reads_the_version_11_that_kafka_writes() {
+        let mut body = Bytes::from(golden_message("list-offsets-11"));
+        let request = decode_request(&mut body, 11).unwrap();
+        assert!(body.is_empty());
+        assert_eq!((request.isolation_level, request.timeout_ms), (1, 7));
+        let partition = &request.topics[0].partitions[0];
+        assert_eq!((partition.partition_index, partition.timestamp), (2, -6));
     }
 }

@@ -1,7 +1,7 @@
 //! Messages written by hand: versions that Kafka 4.3.1 serves and the `kafka-protocol` crate does not reach.
 //!
 //! One file per API. Each offers the same functions for every version, so that a handler need not know which ones the
-//! crate reaches. Bodies are expected to have passed the guard; counts are bounded here nevertheless.
+//! crate reaches. Bodies must have passed the guard: what is left to the crate here trusts the counts in them.
 
 pub mod describe_log_dirs;
 pub mod list_offsets;

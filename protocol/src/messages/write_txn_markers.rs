@@ -116,6 +116,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::test_support::golden_message;
 
     fn marker() -> impl Strategy<Value = TxnMarker> {
         let topic = ("[a-z]{0,200}", prop::collection::vec(any::<i32>(), 0..5)).prop_map(|(name, partitions)| {
@@ -135,6 +136,25 @@ mod tests {
                 transaction_version,
             },
         )
+    }
+
+    #[test]
+    fn version_2_is_what_kafka_writes() {
+        let golden = golden_message("write-txn-markers-2");
+        let markers = decode_request(&mut Bytes::from(golden.clone()), 2).unwrap();
+        let topic = WritableTxnMarkerTopic::default()
+            .with_name(StrBytes::from_static_str("t").into())
+            .with_partition_indexes(vec![0, 5]);
+        let marker = WritableTxnMarker::default()
+            .with_producer_id(4711.into())
+            .with_producer_epoch(3)
+            .with_transaction_result(true)
+            .with_coordinator_epoch(9)
+            .with_topics(vec![topic]);
+        assert_eq!(markers, [TxnMarker { marker, transaction_version: 2 }]);
+        let mut body = BytesMut::new();
+        encode_request(&mut body, &markers, 2);
+        assert_eq!(body, golden);
     }
 
     proptest! {
