@@ -110,13 +110,15 @@ impl Circle {
     }
 }
 
+type UnfencedAndFenced = (Vec<i32>, Vec<i32>);
+
 struct Rack {
     unfenced: Circle,
     fenced: Circle,
 }
 
 struct Racks {
-    racks: Vec<Rack>,
+    members: Vec<Rack>,
     broker_count: usize,
     unfenced_count: usize,
     epoch: usize,
@@ -125,7 +127,7 @@ struct Racks {
 
 impl Racks {
     fn new(brokers: &BrokersImage, rng: &mut impl Rng) -> Self {
-        let mut by_rack: BTreeMap<Option<Arc<str>>, (Vec<i32>, Vec<i32>)> = BTreeMap::new();
+        let mut by_rack: BTreeMap<Option<Arc<str>>, UnfencedAndFenced> = BTreeMap::new();
         let all_cordoned =
             |cordoned: &[Uuid], dirs: &[Uuid]| !dirs.is_empty() && dirs.iter().all(|dir| cordoned.contains(dir));
         for broker in brokers.iter() {
@@ -142,14 +144,14 @@ impl Racks {
             .into_values()
             .map(|(unfenced, fenced)| Rack { unfenced: circle(unfenced), fenced: circle(fenced) })
             .collect();
-        let mut racks = Racks { racks, broker_count, unfenced_count, epoch: 0, offset: 0 };
+        let mut racks = Racks { members: racks, broker_count, unfenced_count, epoch: 0, offset: 0 };
         racks.shuffle(rng);
         racks
     }
 
     fn shuffle(&mut self, rng: &mut impl Rng) {
-        self.racks.shuffle(rng);
-        for rack in &mut self.racks {
+        self.members.shuffle(rng);
+        for rack in &mut self.members {
             rack.unfenced.shuffle(rng);
             rack.fenced.shuffle(rng);
         }
@@ -161,13 +163,13 @@ impl Racks {
         if self.epoch == self.unfenced_count {
             self.shuffle(rng);
         }
-        let (epoch, count) = (self.epoch, self.racks.len());
+        let (epoch, count) = (self.epoch, self.members.len());
         let start = self.offset % count;
         let mut replicas = Vec::with_capacity(replication_factor);
         let mut leader_rack = None;
         for step in 0..count {
             let index = (start + step) % count;
-            if let Some(leader) = self.racks.get_mut(index).and_then(|rack| rack.unfenced.next(epoch)) {
+            if let Some(leader) = self.members.get_mut(index).and_then(|rack| rack.unfenced.next(epoch)) {
                 replicas.push(leader);
                 leader_rack = Some(index);
                 break;
@@ -177,7 +179,7 @@ impl Racks {
         while replicas.len() < replication_factor {
             if leader_rack == Some(index) {
                 leader_rack = None;
-            } else if let Some(rack) = self.racks.get_mut(index)
+            } else if let Some(rack) = self.members.get_mut(index)
                 && let Some(replica) = rack.unfenced.next(epoch).or_else(|| rack.fenced.next(epoch))
             {
                 replicas.push(replica);

@@ -34,7 +34,8 @@ pub(super) fn decide(context: &Context<'_>, request: &BrokerHeartbeatRequest) ->
         _ if broker.in_controlled_shutdown => State::ControlledShutdown,
         _ => State::Unfenced,
     };
-    let next = next_state(context.image, present, request, caught_up);
+    let stopping = request.want_shut_down || broker.in_controlled_shutdown;
+    let next = next_state(context.image, present, request, stopping, caught_up);
     let mut records = directories_offline(context, broker, &request.offline_log_dirs);
     if next != present {
         records.extend(match next {
@@ -64,13 +65,20 @@ pub(super) fn current_registration(image: &MetadataImage, id: i32, epoch: i64) -
     image.brokers.get(id).map(|broker| &**broker).filter(|broker| broker.epoch == epoch)
 }
 
-fn next_state(image: &MetadataImage, present: State, request: &BrokerHeartbeatRequest, caught_up: bool) -> State {
+/// A broker that began a controlled shutdown stays `stopping`: it returns by another registration or not at all.
+fn next_state(
+    image: &MetadataImage,
+    present: State,
+    request: &BrokerHeartbeatRequest,
+    stopping: bool,
+    caught_up: bool,
+) -> State {
     let leads = || {
         let id = request.broker_id.0;
         image.topics.iter().any(|topic| topic.partitions.values().any(|partition| partition.leader == id))
     };
     match present {
-        State::Fenced if request.want_shut_down => State::ShutdownNow,
+        State::Fenced if stopping => State::ShutdownNow,
         State::Fenced if !request.want_fence && caught_up => State::Unfenced,
         State::Unfenced if request.want_fence && request.want_shut_down => State::ShutdownNow,
         State::Unfenced if request.want_fence => State::Fenced,

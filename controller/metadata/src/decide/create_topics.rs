@@ -152,6 +152,7 @@ fn create_one(
     let result = CreatableTopicResult::default()
         .with_name(topic.name.clone())
         .with_topic_id(topic_id)
+        .with_error_message(None)
         .with_num_partitions(partitions.len() as i32)
         .with_replication_factor(replication_factor)
         .with_configs(Some(effective_configs(context, &configs)));

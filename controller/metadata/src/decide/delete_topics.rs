@@ -51,13 +51,8 @@ pub(super) fn decide(context: &Context<'_>, version: i16, request: &DeleteTopics
 fn delete_all(context: &Context<'_>, wanted: &[Wanted]) -> (Vec<Record>, Vec<DeletableTopicResult>) {
     let topics = &context.image.topics;
     let invalid = |message: &str| ApiError::new(ResponseError::InvalidRequest, message);
-    let count = |row: &Wanted| wanted.iter().filter(|other| *other == row).count();
-    let counts: BTreeMap<_, _> = wanted.iter().map(|row| (key(row), ())).collect();
-    let twice: BTreeSet<_> = if counts.len() == wanted.len() {
-        BTreeSet::new()
-    } else {
-        wanted.iter().filter(|row| count(row) > 1).map(key).collect()
-    };
+    let mut seen = BTreeSet::new();
+    let twice: BTreeSet<_> = wanted.iter().map(key).filter(|row| !seen.insert(*row)).collect();
     let mut answered = BTreeSet::new();
     let mut responses = Vec::new();
     let mut resolved: BTreeMap<Uuid, usize> = BTreeMap::new();

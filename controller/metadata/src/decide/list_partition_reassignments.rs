@@ -26,7 +26,7 @@ pub(super) fn decide(context: &Context<'_>, request: &ListPartitionReassignments
             })
             .collect(),
     };
-    let response = ListPartitionReassignmentsResponse::default().with_topics(ongoing);
+    let response = ListPartitionReassignmentsResponse::default().with_error_message(None).with_topics(ongoing);
     Decision { records: Vec::new(), response: Response::ListPartitionReassignments(response) }
 }
 

@@ -11,20 +11,16 @@ use super::{Context, Decision, Response};
 
 pub(super) fn decide(context: &Context<'_>, request: &UnregisterBrokerRequest) -> Decision {
     let id = request.broker_id.0;
-    let mut response = UnregisterBrokerResponse::default();
+    let mut response = UnregisterBrokerResponse::default().with_error_message(None);
     let mut records = Vec::new();
-    match context.image.brokers.get(id) {
-        Some(broker) => {
-            // What it held may be gone with it: it is neither in sync nor eligible any more.
-            records.extend(partition_changes(context, BrokerEvent::StoppedUncleanly(id)));
-            let record = UnregisterBrokerRecord { broker_id: id, broker_epoch: broker.epoch };
-            records.push(Record::UnregisterBroker(record));
-        }
-        None => {
-            let message = format!("Broker ID {id} is not currently registered");
-            let error = ApiError::new(ResponseError::BrokerIdNotRegistered, message);
-            response = response.with_error_code(error.code).with_error_message(error.message());
-        }
+    if let Some(broker) = context.image.brokers.get(id) {
+        // What it held may be gone with it: it is neither in sync nor eligible any more.
+        records.extend(partition_changes(context, BrokerEvent::StoppedUncleanly(id)));
+        records.push(Record::UnregisterBroker(UnregisterBrokerRecord { broker_id: id, broker_epoch: broker.epoch }));
+    } else {
+        let message = format!("Broker ID {id} is not currently registered");
+        let error = ApiError::new(ResponseError::BrokerIdNotRegistered, message);
+        response = response.with_error_code(error.code).with_error_message(error.message());
     }
     Decision { records, response: Response::UnregisterBroker(response) }
 }

@@ -159,6 +159,7 @@ impl MetadataImage {
 impl PartitionRegistration {
     /// The state after a change; the rules are those of `PartitionRegistration.merge`: the leader epoch rises when the
     /// record names a leader (the same one, too), the partition epoch with every record.
+    #[must_use]
     pub fn merge(&self, record: &PartitionChangeRecord) -> PartitionRegistration {
         let mut merged = self.clone();
         let assign = |target: &mut Vec<i32>, value: &Option<Vec<i32>>| {
