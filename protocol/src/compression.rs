@@ -281,7 +281,8 @@ fn unlz4(input: &[u8], max_output: usize, output: &mut Vec<u8>) -> Result<(), Co
     frame.finish().1.map_err(|_| broken("the frame has no end"))
 }
 
-/// No frame at all is an empty stream, as for `ZstdInputStream`.
+/// No frame at all is an empty stream, as for `ZstdInputStream`. zstd reserves the window that a frame declares, at
+/// most [`ZSTD_WINDOW_LOG_MAX`], but touches only as much of it as it produces.
 fn unzstd(input: &[u8], max_output: usize, output: &mut Vec<u8>) -> Result<(), CompressionError> {
     if input.is_empty() {
         return Ok(());

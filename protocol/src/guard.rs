@@ -17,7 +17,7 @@
 //! where Kafka replaces the characters or reads null. Like Kafka we accept duplicate and unordered tags, any unknown
 //! tag, sizes of known tags that are wrong, and bytes after a complete body.
 //!
-//! Each version of each message is compiled to a short flat program when first seen ([`program`]).
+//! Each version of each message is compiled to a short flat program when first seen (`program`).
 //!
 //! Absent on purpose: decoding, and any judgement about values. Records are checked by whoever reads them.
 
