@@ -129,7 +129,7 @@ impl Controller {
         ControllerFailure { reason: self.inner.node.failed().await }
     }
 
-    /// Stops in order: requests under way are answered, the log is closed and synced, the thread has ended. May be called twice.
+    /// Stops in order: requests under way end with [`SubmitError::Stopped`], the log is closed and synced, the thread has ended. May be called twice.
     pub async fn shutdown(&self) {
         self.inner.stop.send_replace(true);
         // The thread drops its end last of all.

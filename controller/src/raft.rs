@@ -109,7 +109,7 @@ impl RaftNode {
         let (segments, view) = Segments::open(Arc::clone(&disk), &dir, config.segment_bytes)?;
         let queue = LogQueue::new(segments, Arc::clone(&env.disk_threads), config.log_dir);
         let log = RaftLog::new(view, queue);
-        let store = SnapshotStore { disk, dir, threads: Arc::clone(&env.disk_threads), log_dir: config.log_dir };
+        let store = SnapshotStore::open(disk, dir, Arc::clone(&env.disk_threads), config.log_dir)?;
         let state_machine = StateMachine::new(Arc::clone(&published), store);
 
         let raft_config = raft_config(config).validate().map_err(|error| OpenError::Raft(error.to_string()))?;

@@ -43,6 +43,8 @@ impl RaftLog {
 
     /// Marks the end of an orderly life and waits until everything is durable.
     pub(crate) async fn close(&self) -> io::Result<()> {
+        // First everything else, so that the closing frame proves it and the next start need not sync again.
+        self.queue.push_and_wait(Vec::new(), Durability::Synced).await?;
         self.queue.push_and_wait(vec![Frame::Closed], Durability::Synced).await
     }
 
@@ -53,7 +55,8 @@ impl RaftLog {
     /// Shows frames to readers at once; the disk follows.
     fn show(&self, frames: &[Frame]) -> io::Result<()> {
         let mut view = self.view();
-        frames.iter().try_for_each(|frame| view.apply(frame.clone())).map_err(io::Error::other)
+        let applied = frames.iter().try_for_each(|frame| view.apply(frame.clone()));
+        applied.and_then(|()| view.check()).map_err(io::Error::other)
     }
 }
 
@@ -198,4 +201,47 @@ pub(crate) fn encode_membership(membership: &Membership<NodeId, BasicNode>) -> i
 
 pub(crate) fn decode_membership(bytes: &[u8]) -> io::Result<Membership<NodeId, BasicNode>> {
     Ok(serde_json::from_slice(bytes)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use milena_metadata::MetadataImage;
+    use milena_storage::{disk::OsDisk, env::InlineThreads};
+    use openraft::{
+        StorageError,
+        testing::log::{StoreBuilder, Suite},
+    };
+
+    use super::*;
+    use crate::{
+        changes::Published,
+        log::segments::Segments,
+        raft_state_machine::{SnapshotStore, StateMachine},
+    };
+
+    struct OnDisk;
+
+    impl StoreBuilder<TypeConfig, RaftLog, StateMachine, tempfile::TempDir> for OnDisk {
+        async fn build(&self) -> Result<(tempfile::TempDir, RaftLog, StateMachine), StorageError<TypeConfig>> {
+            let dir = tempfile::tempdir().unwrap();
+            let (log, state_machine) = store(dir.path());
+            Ok((dir, log, state_machine))
+        }
+    }
+
+    fn store(dir: &Path) -> (RaftLog, StateMachine) {
+        let disk = Arc::new(OsDisk);
+        let (segments, view) = Segments::open(Arc::clone(&disk) as _, dir, 512).unwrap();
+        let log = RaftLog::new(view, LogQueue::new(segments, Arc::new(InlineThreads), 0));
+        let published = Arc::new(Published::new(Arc::new(MetadataImage::empty())));
+        let store = SnapshotStore::open(disk, dir.to_owned(), Arc::new(InlineThreads), 0).unwrap();
+        (log, StateMachine::new(published, store))
+    }
+
+    #[tokio::test]
+    async fn the_store_passes_the_suite_of_openraft() {
+        Suite::test_all(OnDisk).await.unwrap();
+    }
 }

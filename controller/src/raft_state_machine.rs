@@ -3,7 +3,11 @@
 //! Every record takes one offset, and so does an entry without records (Kafka's log holds a control record there), so offsets grow as they do in
 //! Kafka's metadata log. The state lives in memory: after a restart openraft installs the newest snapshot and applies what follows.
 
-use std::{io, path::PathBuf, sync::Arc};
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
@@ -33,26 +37,66 @@ use crate::{
 /// Records per chunk of a snapshot.
 const RECORDS_PER_CHUNK: usize = 4096;
 
-/// Where snapshots live.
+/// Where snapshots live. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct SnapshotStore {
-    pub(crate) disk: Arc<dyn Disk>,
-    pub(crate) dir: PathBuf,
-    pub(crate) threads: Arc<dyn DiskThreads>,
-    pub(crate) log_dir: usize,
+    disk: Arc<dyn Disk>,
+    dir: PathBuf,
+    threads: Arc<dyn DiskThreads>,
+    log_dir: usize,
+    /// The last entry of the newest snapshot.
+    newest: Arc<Mutex<Option<LogId>>>,
 }
 
 impl SnapshotStore {
+    pub(crate) fn open(
+        disk: Arc<dyn Disk>,
+        dir: PathBuf,
+        threads: Arc<dyn DiskThreads>,
+        log_dir: usize,
+    ) -> Result<Self, MetadataLogError> {
+        let newest = Arc::new(Mutex::new(snapshot::recover(disk.as_ref(), &dir)?));
+        Ok(Self { disk, dir, threads, log_dir, newest })
+    }
+
+    fn newest(&self) -> MutexGuard<'_, Option<LogId>> {
+        self.newest.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes what `make` returns the newest snapshot, unless it is that already, as at a start.
+    async fn write(&self, make: impl FnOnce() -> Snapshot + Send + 'static) -> io::Result<Snapshot> {
+        let newest = *self.newest();
+        let snapshot = self
+            .run(move |disk, dir| {
+                let snapshot = make();
+                if newest != Some(snapshot.last) {
+                    snapshot::write(disk, dir, &snapshot)?;
+                }
+                Ok(snapshot)
+            })
+            .await?;
+        *self.newest() = Some(snapshot.last);
+        Ok(snapshot)
+    }
+
+    async fn read(&self) -> io::Result<Option<Snapshot>> {
+        let newest = *self.newest();
+        match newest {
+            Some(last) => self.run(move |disk, dir| snapshot::read(disk, dir, last)).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
     /// Runs work on a disk thread: neither encoding nor the disk may hold up heartbeats.
     async fn run<T: Send + 'static>(
         &self,
-        job: impl FnOnce(&Arc<dyn Disk>, &std::path::Path) -> Result<T, MetadataLogError> + Send + 'static,
+        job: impl FnOnce(&dyn Disk, &Path) -> Result<T, MetadataLogError> + Send + 'static,
     ) -> io::Result<T> {
         let (sender, receiver) = tokio::sync::oneshot::channel();
         let (disk, dir) = (Arc::clone(&self.disk), self.dir.clone());
         let job = move || {
             // A receiver that is gone no longer wants to know.
-            let _ = sender.send(job(&disk, &dir));
+            let _ = sender.send(job(disk.as_ref(), &dir));
         };
         self.threads.run(self.log_dir, Box::new(job));
         receiver.await.map_err(|_| io::Error::other("the disk thread died"))?.map_err(io::Error::other)
@@ -125,15 +169,8 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
 
     async fn install_snapshot(&mut self, meta: &SnapshotMetaOf<TypeConfig>, snapshot: Snapshot) -> io::Result<()> {
         let last = snapshot.last;
-        let image = self
-            .store
-            .run(move |disk, dir| {
-                let image = image_of(&snapshot)
-                    .map_err(|reason| MetadataLogError::Contradiction { path: dir.to_owned(), reason })?;
-                snapshot::write_if_absent(disk.as_ref(), dir, &snapshot)?;
-                Ok(image)
-            })
-            .await?;
+        let image = image_of(&snapshot).map_err(io::Error::other)?;
+        self.store.write(move || snapshot).await?;
         let delta = MetadataDelta::between(&self.published.image(), &image);
         self.applied = meta.last_log_id;
         self.membership = meta.last_membership.clone();
@@ -142,7 +179,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
     }
 
     async fn get_current_snapshot(&mut self) -> io::Result<Option<SnapshotOf<TypeConfig, Snapshot>>> {
-        let newest = self.store.run(snapshot::newest).await?;
+        let newest = self.store.read().await?;
         newest
             .map(|snapshot| {
                 let membership = decode_membership(&snapshot.membership)?;
@@ -168,20 +205,17 @@ impl RaftSnapshotBuilder<TypeConfig> for SnapshotBuilder {
     type SnapshotData = Snapshot;
 
     async fn build_snapshot(&mut self) -> io::Result<SnapshotOf<TypeConfig, Snapshot>> {
-        let applied = self.applied.ok_or_else(|| io::Error::other("nothing was applied that a snapshot could hold"))?;
-        let meta =
-            SnapshotMetaOf::<TypeConfig> { last_log_id: Some(applied), last_membership: self.membership.clone() };
+        let meta = SnapshotMetaOf::<TypeConfig> { last_log_id: self.applied, last_membership: self.membership.clone() };
         let membership = encode_membership(self.membership.membership())?;
         let membership_at = self.membership.log_id().map(from_raft_id);
-        let (image, last) = (Arc::clone(&self.image), from_raft_id(applied));
-        let snapshot = self
-            .store
-            .run(move |disk, dir| {
-                let snapshot = snapshot_of(&image, last, membership, membership_at);
-                snapshot::write(disk.as_ref(), dir, &snapshot)?;
-                Ok(snapshot)
-            })
-            .await?;
+        let image = Arc::clone(&self.image);
+        let Some(applied) = self.applied else {
+            // Nothing was applied: true, and not worth a file.
+            let snapshot = snapshot_of(&image, LogId { term: 0, index: 0 }, membership, membership_at);
+            return Ok(SnapshotOf::<TypeConfig, Snapshot> { meta, snapshot });
+        };
+        let last = from_raft_id(applied);
+        let snapshot = self.store.write(move || snapshot_of(&image, last, membership, membership_at)).await?;
         tracing::info!("Snapshot of the metadata at offset {} written", self.image.offset);
         Ok(SnapshotOf::<TypeConfig, Snapshot> { meta, snapshot })
     }

@@ -1,5 +1,7 @@
 //! The controller as the broker uses it: start, submit, follow changes, stop, start again.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests stand outside of test functions")]
+
 use std::{
     path::Path,
     sync::Arc,
@@ -50,7 +52,14 @@ async fn broker_epoch(controller: &Controller) -> i64 {
 #[tokio::test]
 async fn prints_the_time_to_the_first_applied_image() {
     let dir = tempfile::tempdir().unwrap();
-        println!("{}", std::fs::read_to_string("/proc/self/status").unwrap().lines().filter(|l| l.starts_with("VmRSS")||l.starts_with("RssAnon")).collect::<String>());
+    println!(
+        "{}",
+        std::fs::read_to_string("/proc/self/status")
+            .unwrap()
+            .lines()
+            .filter(|l| l.starts_with("VmRSS") || l.starts_with("RssAnon"))
+            .collect::<String>()
+    );
     for life in ["first start", "restart", "restart"] {
         let begin = Instant::now();
         let controller = start(dir.path());
@@ -60,6 +69,13 @@ async fn prints_the_time_to_the_first_applied_image() {
         let begin = Instant::now();
         controller.shutdown().await;
         println!("shutdown took {:?}", begin.elapsed());
-        println!("{}", std::fs::read_to_string("/proc/self/status").unwrap().lines().filter(|l| l.starts_with("VmRSS")||l.starts_with("RssAnon")).collect::<String>());
+        println!(
+            "{}",
+            std::fs::read_to_string("/proc/self/status")
+                .unwrap()
+                .lines()
+                .filter(|l| l.starts_with("VmRSS") || l.starts_with("RssAnon"))
+                .collect::<String>()
+        );
     }
 }

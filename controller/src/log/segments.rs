@@ -75,10 +75,14 @@ impl View {
             Frame::Segment(marks) => self.marks = marks,
             Frame::Vote(vote) => self.marks.vote = Some(vote),
             Frame::Entry(entry) => {
-                if let Some(last) = self.last()
-                    && entry.id.index != last.index + 1
-                {
-                    return Err(format!("entry {} follows entry {}", entry.id.index, last.index));
+                let follows = match (self.entries.back(), self.marks.purged) {
+                    (Some(last), _) => entry.id.index == last.id.index + 1,
+                    // What stood between may have gone with the segment that held it; the purge that allowed it comes later in the stream.
+                    (None, Some(purged)) => entry.id.index > purged.index,
+                    (None, None) => true,
+                };
+                if !follows {
+                    return Err(format!("entry {} follows entry {:?}", entry.id.index, self.last()));
                 }
                 self.entries.push_back(entry);
             }
@@ -100,6 +104,16 @@ impl View {
             }
         }
         Ok(())
+    }
+
+    /// The log has no holes: its first entry stands right behind what was purged.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        match (self.marks.purged, self.entries.front()) {
+            (Some(purged), Some(first)) if first.id.index != purged.index + 1 => {
+                Err(format!("the entries between {} and {} are gone", purged.index, first.id.index))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The committed hint, but never behind what is there: it may have been written for entries that a crash took.
@@ -133,81 +147,32 @@ impl Segments {
     /// Opens the log in `dir`, or creates it. What is returned is durable.
     pub(crate) fn open(disk: Arc<dyn Disk>, dir: &Path, segment_bytes: u64) -> Result<(Self, View), MetadataLogError> {
         disk.create_dir_all(dir).map_err(failed("create", dir))?;
-        // The directory's own name must survive, too.
-        let parent = dir.parent().unwrap_or(dir);
-        disk.sync_dir(parent).map_err(failed("sync", parent))?;
-        let mut numbers = segment_numbers(disk.as_ref(), dir)?;
-        if let Some(gap) = numbers.windows(2).find(|pair| pair[1] != pair[0] + 1) {
-            return Err(MetadataLogError::Missing { path: segment_path(dir, gap[0] + 1) });
-        }
-
         let mut view = View::default();
-        let mut chain = VecDeque::new();
-        let mut end = 0;
-        for (place, number) in numbers.clone().into_iter().enumerate() {
-            let path = segment_path(dir, number);
-            let bytes = Bytes::from(disk.read(&path).map_err(failed("read", &path))?);
-            let mut segment = Segment { number, index_max: None };
-            end = read_segment(&path, &bytes, &mut segment, &mut view)?;
-            if end < bytes.len() {
-                // Segments are synced whole before the next is created, so only the last one may have a torn tail.
-                let is_last = place + 1 == numbers.len();
-                if !is_last || frame::was_durable(number, &bytes, end) {
-                    return Err(MetadataLogError::Damaged { path, position: end as u64 });
-                }
-                tracing::info!("Cutting {} torn bytes from the end of {}", bytes.len() - end, path.display());
-            } else if bytes.is_empty() && place + 1 != numbers.len() {
-                return Err(MetadataLogError::Damaged { path, position: 0 });
+        let (chain, tail) = recover(disk.as_ref(), dir, &mut view)?;
+        let (chain, file, position) = if let Some(active) = chain.back() {
+            let path = segment_path(dir, active.number);
+            let file = disk.open(&path, Open::Write).map_err(failed("open", &path))?;
+            if tail.torn {
+                file.truncate(tail.end).map_err(failed("cut", &path))?;
             }
-            chain.push_back(segment);
-        }
-        // A segment whose header never became durable was never used.
-        if end == 0
-            && let Some(unborn) = chain.pop_back()
-        {
-            numbers.pop();
-            remove(disk.as_ref(), dir, &segment_path(dir, unborn.number))?;
-            if let Some(previous) = chain.back() {
-                let path = segment_path(dir, previous.number);
-                end = disk.metadata(&path).map_err(failed("look at", &path))?.len as usize;
+            // What was read may have come from the page cache of a killed process: make it durable before anybody acts on it.
+            if tail.torn || !tail.closed {
+                file.sync_data().map_err(failed("sync", &path))?;
             }
-        }
-
+            if tail.only_header {
+                disk.sync_dir(dir).map_err(failed("sync", dir))?;
+            }
+            (chain, file, tail.end)
+        } else {
+            // The directory's own name must survive, too.
+            let parent = dir.parent().unwrap_or(dir);
+            disk.sync_dir(parent).map_err(failed("sync", parent))?;
+            let (file, position) = create_segment(disk.as_ref(), dir, 0, view.marks)?;
+            (VecDeque::from([Segment { number: 0, index_max: None }]), file, position)
+        };
         let marks = view.marks;
-        let Some(active) = chain.back() else {
-            let (file, position) = create_segment(disk.as_ref(), dir, 0, marks)?;
-            chain.push_back(Segment { number: 0, index_max: None });
-            let log = Self {
-                disk,
-                dir: dir.to_owned(),
-                segment_bytes,
-                chain,
-                file,
-                position,
-                synced: position,
-                marks,
-                broken: false,
-            };
-            return Ok((log, view));
-        };
-        let path = segment_path(dir, active.number);
-        let file = disk.open(&path, Open::Write).map_err(failed("open", &path))?;
-        let position = end as u64;
-        file.truncate(position).map_err(failed("cut", &path))?;
-        // What was read may have come from the page cache of a killed process: make it durable before anybody acts on it.
-        file.sync_data().map_err(failed("sync", &path))?;
-        let log = Self {
-            disk,
-            dir: dir.to_owned(),
-            segment_bytes,
-            chain,
-            file,
-            position,
-            synced: position,
-            marks,
-            broken: false,
-        };
-        Ok((log, view))
+        let dir = dir.to_owned();
+        Ok((Self { disk, dir, segment_bytes, chain, file, position, synced: position, marks, broken: false }, view))
     }
 
     /// Writes frames behind those that are there; they are durable after the next `sync`.
@@ -297,22 +262,73 @@ impl Segments {
     }
 }
 
-/// Applies the frames of a segment to `view` and returns where the valid ones end.
-fn read_segment(path: &Path, bytes: &Bytes, segment: &mut Segment, view: &mut View) -> Result<usize, MetadataLogError> {
+/// Where the valid frames of the last segment end, and how.
+#[derive(Default)]
+struct Tail {
+    end: u64,
+    /// Bytes behind the end must be cut.
+    torn: bool,
+    /// The last frame says that all before it are durable.
+    closed: bool,
+    only_header: bool,
+}
+
+/// Reads all segments into `view`, oldest first. A last segment that was never used is removed.
+fn recover(disk: &dyn Disk, dir: &Path, view: &mut View) -> Result<(VecDeque<Segment>, Tail), MetadataLogError> {
+    let numbers = segment_numbers(disk, dir)?;
+    let mut chain = VecDeque::new();
+    let mut tail = Tail::default();
+    for (place, number) in numbers.iter().copied().enumerate() {
+        let path = segment_path(dir, number);
+        let is_last = place + 1 == numbers.len();
+        if place > 0 && numbers.get(place - 1) != Some(&(number - 1)) {
+            return Err(MetadataLogError::Missing { path: segment_path(dir, number - 1) });
+        }
+        let bytes = Bytes::from(disk.read(&path).map_err(failed("read", &path))?);
+        let mut segment = Segment { number, index_max: None };
+        let found = read_segment(&path, &bytes, &mut segment, view)?;
+        let damaged = || MetadataLogError::Damaged { path: path.clone(), position: found.end };
+        // A segment is synced whole before the next one is created, so only the last one may have a torn tail.
+        if found.torn && (!is_last || frame::was_durable(number, &bytes, found.end as usize)) {
+            return Err(damaged());
+        }
+        if found.end > 0 {
+            if found.torn {
+                tracing::info!("Cutting {} torn bytes from {}", bytes.len() as u64 - found.end, path.display());
+            }
+            chain.push_back(segment);
+            tail = found;
+        } else if is_last && (!chain.is_empty() || number == 0) {
+            // Its header never became durable, so nothing was written to it.
+            remove(disk, dir, &path)?;
+        } else {
+            return Err(damaged());
+        }
+    }
+    view.check().map_err(|reason| MetadataLogError::Contradiction { path: dir.to_owned(), reason })?;
+    Ok((chain, tail))
+}
+
+/// Applies the frames of a segment to `view`, as far as they are valid.
+fn read_segment(path: &Path, bytes: &Bytes, segment: &mut Segment, view: &mut View) -> Result<Tail, MetadataLogError> {
     let contradiction = |reason: String| MetadataLogError::Contradiction { path: path.to_owned(), reason };
     let mut position = 0;
+    let mut tail = Tail::default();
     while let Some(found) = frame::decode(segment.number, bytes, position) {
-        let is_header = matches!(found.frame, Frame::Segment(_));
-        if is_header != (position == 0) {
+        tail.only_header = matches!(found.frame, Frame::Segment(_));
+        if tail.only_header != (position == 0) {
             return Err(contradiction("a segment has exactly one header, at its start".to_owned()));
         }
         if let Frame::Entry(entry) = &found.frame {
             segment.index_max = segment.index_max.max(Some(entry.id.index));
         }
+        tail.closed = matches!(found.frame, Frame::Closed) && found.synced == position as u64;
         view.apply(found.frame).map_err(contradiction)?;
         position = found.end;
     }
-    Ok(position)
+    tail.end = position as u64;
+    tail.torn = position < bytes.len();
+    Ok(tail)
 }
 
 fn segment_path(dir: &Path, number: u64) -> PathBuf {

@@ -1,12 +1,9 @@
 //! The newest image of the metadata as a file: a head, records in chunks, an end.
 //!
-//! Promise: a snapshot that `write` returned from is found by `newest` after any crash; one that was not finished is never found. The name carries index
+//! Promise: a snapshot that `write` returned from is found by `recover` after any crash; one that was not finished is never found. The name carries index
 //! and term of the last entry in it, so that the newest one is the last in the order of names. Older ones go once a newer one is durable.
 
-use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::path::{Path, PathBuf};
 
 use bytes::{Bytes, BytesMut};
 use milena_storage::disk::Disk;
@@ -78,17 +75,15 @@ pub(crate) fn write(disk: &dyn Disk, dir: &Path, snapshot: &Snapshot) -> Result<
     remove_others(disk, dir, Some(snapshot.last))
 }
 
-/// As `write`, but does nothing if this very snapshot is there: at a start it is installed from where it lies.
-pub(crate) fn write_if_absent(disk: &dyn Disk, dir: &Path, snapshot: &Snapshot) -> Result<(), MetadataLogError> {
-    if disk.metadata(&path_of(dir, snapshot.last)).is_ok() { Ok(()) } else { write(disk, dir, snapshot) }
-}
-
-/// The newest snapshot in `dir`, if there is one. Remains of unfinished ones are removed.
-pub(crate) fn newest(disk: &Arc<dyn Disk>, dir: &Path) -> Result<Option<Snapshot>, MetadataLogError> {
-    let newest = names(disk.as_ref(), dir)?.iter().filter_map(|name| id_of(name)).max_by_key(|id| id.index);
-    let snapshot = newest.map(|id| read(disk.as_ref(), dir, id)).transpose()?;
-    remove_others(disk.as_ref(), dir, newest)?;
-    Ok(snapshot)
+/// Which snapshot in `dir` is the newest, at a start. Remains of unfinished ones are removed, and its name is made durable: the process that wrote it
+/// may have died before it could.
+pub(crate) fn recover(disk: &dyn Disk, dir: &Path) -> Result<Option<LogId>, MetadataLogError> {
+    let newest = names(disk, dir)?.iter().filter_map(|name| id_of(name)).max_by_key(|id| id.index);
+    if newest.is_some() {
+        disk.sync_dir(dir).map_err(failed("sync", dir))?;
+    }
+    remove_others(disk, dir, newest)?;
+    Ok(newest)
 }
 
 /// The snapshot that ends with `last`.
