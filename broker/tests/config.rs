@@ -1,6 +1,8 @@
 //! What a configuration becomes, and in which words it is refused. The texts are those of Apache Kafka 4.3.1's
 //! `KafkaConfig`, without the "requirement failed: " that a reader of a terminal has no use for.
 
+#![expect(clippy::unwrap_used, reason = "the helpers of a test may panic, too")]
+
 use std::path::PathBuf;
 
 use milena::config::{

@@ -47,16 +47,15 @@ pub(super) enum Unset {
 pub fn load(sources: &Sources) -> Result<Loaded, ConfigError> {
     let mut over: BTreeMap<String, String> = environment::keys(&sources.environment).collect();
     over.extend(sources.overrides.iter().cloned());
-    let (mut properties, unset) = match &sources.file {
-        Some(file) => (read(file)?, Unset::AsKafka),
-        None => {
-            let mut shipped = shipped::values();
-            if over.contains_key("log.dir") {
-                // The shipped `log.dirs` must not win over it.
-                shipped.remove("log.dirs");
-            }
-            (shipped, Unset::LoopbackListeners)
+    let (mut properties, unset) = if let Some(file) = &sources.file {
+        (read(file)?, Unset::AsKafka)
+    } else {
+        let mut shipped = shipped::values();
+        if over.contains_key("log.dir") {
+            // The shipped `log.dirs` must not win over it.
+            shipped.remove("log.dirs");
         }
+        (shipped, Unset::LoopbackListeners)
     };
     properties.extend(over);
     let shipped = match unset {

@@ -1,0 +1,92 @@
+//! Runs the broker until a signal ends it.
+
+use std::process::ExitCode;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::{
+    Broker,
+    config::{Loaded, ServerConfig, Sources, load},
+    logging::{self, Levels, lifecycle},
+};
+
+use super::fail;
+
+/// Starts, serves, stops. The exit code is that of Kafka's JVM: 143, 130 or 129 after TERM, INT or HUP, 1 on a failure.
+pub(super) fn run(sources: &Sources) -> ExitCode {
+    let Loaded { config, warnings } = match load(sources) {
+        Ok(loaded) => loaded,
+        Err(error) => return fail(&error.to_string()),
+    };
+    logging::install(Levels::from_environment(&sources.environment));
+    for warning in &warnings {
+        tracing::warn!(target: "kafka.server.KafkaConfig", "{warning}");
+    }
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("milena").build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&format!("cannot start threads: {error}")),
+    };
+    match runtime.block_on(Box::pin(serve(config))) {
+        Ok(code) => code,
+        Err(message) => fail(&message),
+    }
+}
+
+async fn serve(config: ServerConfig) -> Result<ExitCode, String> {
+    let node_id = config.node_id;
+    let mut signals = Signals::new().map_err(|error| format!("cannot register signal handlers: {error}"))?;
+    lifecycle::registered_signal_handlers();
+    lifecycle::starting(node_id);
+    let starting = Broker::start(config);
+    // A signal while logs are recovered ends the process at once: nothing is acknowledged yet.
+    let broker = tokio::select! {
+        started = Box::pin(starting) => started.map_err(|error| error.to_string())?,
+        ended = signals.next() => {
+            lifecycle::terminating(node_id, ended.name);
+            return Ok(ExitCode::from(ended.exit_code));
+        }
+    };
+    lifecycle::started(node_id, broker.addresses());
+    let (code, failure) = tokio::select! {
+        ended = signals.next() => {
+            lifecycle::terminating(node_id, ended.name);
+            (ExitCode::from(ended.exit_code), None)
+        }
+        reason = broker.failed() => (ExitCode::FAILURE, Some(reason)),
+    };
+    if let Some(reason) = failure {
+        tracing::error!(target: "kafka.server.BrokerServer", "the broker cannot go on and stops: {reason}");
+    }
+    Box::pin(broker.shutdown()).await;
+    lifecycle::shut_down(node_id);
+    Ok(code)
+}
+
+struct Ended {
+    name: &'static str,
+    exit_code: u8,
+}
+
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    async fn next(&mut self) -> Ended {
+        tokio::select! {
+            _ = self.terminate.recv() => Ended { name: "SIGTERM", exit_code: 143 },
+            _ = self.interrupt.recv() => Ended { name: "SIGINT", exit_code: 130 },
+            _ = self.hangup.recv() => Ended { name: "SIGHUP", exit_code: 129 },
+        }
+    }
+}
