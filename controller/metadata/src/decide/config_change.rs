@@ -68,7 +68,7 @@ pub(super) fn check(
                     "The configuration value cannot be added because it exceeds the maximum value size of \
                      {MAX_VALUE_LENGTH} bytes."
                 );
-                return Err(ApiError::new(ResponseError::InvalidRequest, message));
+                return Err(ApiError::new(ResponseError::InvalidConfig, message));
             }
             Some(value) => {
                 all.insert(Arc::clone(key), Arc::clone(value));

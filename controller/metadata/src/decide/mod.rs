@@ -25,6 +25,7 @@ mod new_partitions;
 mod register_broker;
 mod topic_name;
 mod unregister_broker;
+mod update_features;
 
 use std::collections::BTreeMap;
 
@@ -34,7 +35,7 @@ use kafka_protocol::messages::{
     CreatePartitionsRequest, CreatePartitionsResponse, CreateTopicsRequest, CreateTopicsResponse, DeleteTopicsRequest,
     DeleteTopicsResponse, ElectLeadersRequest, ElectLeadersResponse, IncrementalAlterConfigsRequest,
     IncrementalAlterConfigsResponse, ListPartitionReassignmentsRequest, ListPartitionReassignmentsResponse,
-    UnregisterBrokerRequest, UnregisterBrokerResponse,
+    UnregisterBrokerRequest, UnregisterBrokerResponse, UpdateFeaturesRequest, UpdateFeaturesResponse,
 };
 
 use crate::image::MetadataImage;
@@ -146,6 +147,10 @@ pub enum Operation {
         version: i16,
         request: AllocateProducerIdsRequest,
     },
+    UpdateFeatures {
+        version: i16,
+        request: UpdateFeaturesRequest,
+    },
 }
 
 /// The answer to an [`Operation`] of the same name.
@@ -165,6 +170,7 @@ pub enum Response {
     FenceBroker,
     UnregisterBroker(UnregisterBrokerResponse),
     AllocateProducerIds(AllocateProducerIdsResponse),
+    UpdateFeatures(UpdateFeaturesResponse),
 }
 
 /// Decides an operation.
@@ -185,5 +191,6 @@ pub fn decide(context: &Context<'_>, operation: Operation) -> Decision {
         Operation::FenceBroker { broker_id, broker_epoch } => broker_heartbeat::fence(context, broker_id, broker_epoch),
         Operation::UnregisterBroker { request, .. } => unregister_broker::decide(context, &request),
         Operation::AllocateProducerIds { request, .. } => allocate_producer_ids::decide(context, &request),
+        Operation::UpdateFeatures { version, request } => update_features::decide(context, version, &request),
     }
 }

@@ -11,6 +11,10 @@ pub const METADATA_VERSION: &str = "metadata.version";
 /// The feature of KIP-966.
 pub const ELIGIBLE_LEADER_REPLICAS_VERSION: &str = "eligible.leader.replicas.version";
 
+/// What this version can serve: (feature, lowest level, highest level). What a broker registers with.
+pub const SUPPORTED_FEATURES: &[(&str, i16, i16)] =
+    &[(METADATA_VERSION, 7, 30), ("kraft.version", 0, 1), (ELIGIBLE_LEADER_REPLICAS_VERSION, 0, 1)];
+
 /// The finalized feature levels. A feature at level 0 is not listed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct FeaturesImage {
@@ -31,6 +35,11 @@ impl FeaturesImage {
     /// Whether eligible leader replicas are kept (KIP-966).
     pub fn elr_enabled(&self) -> bool {
         self.level(ELIGIBLE_LEADER_REPLICAS_VERSION) >= 1
+    }
+
+    /// A range of levels as Kafka's messages show it.
+    pub(crate) fn range(min: i16, max: i16) -> String {
+        if min == max { min.to_string() } else { format!("{min}-{max}") }
     }
 
     /// All finalized features, sorted by name.

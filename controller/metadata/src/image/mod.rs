@@ -20,7 +20,7 @@ use crate::record::{ProducerIdsRecord, Record};
 pub use brokers::{BrokerRegistration, BrokersImage};
 pub use configs::{ConfigMap, ConfigResource, ConfigResourceType, ConfigsImage};
 pub use delta::{ConfigsDelta, MetadataDelta, TopicChange, TopicsDelta};
-pub use features::{ELIGIBLE_LEADER_REPLICAS_VERSION, FeaturesImage, METADATA_VERSION};
+pub use features::{ELIGIBLE_LEADER_REPLICAS_VERSION, FeaturesImage, METADATA_VERSION, SUPPORTED_FEATURES};
 pub use topics::{PartitionRegistration, TopicImage, TopicsImage};
 
 /// The metadata of a cluster as of one offset.

@@ -7,6 +7,7 @@ use kafka_protocol::messages::broker_registration_request::{Feature, Listener};
 use kafka_protocol::messages::{BrokerHeartbeatRequest, BrokerId, BrokerRegistrationRequest, TopicName};
 use kafka_protocol::protocol::StrBytes;
 use milena_metadata::decide::bootstrap_records;
+use milena_metadata::image::SUPPORTED_FEATURES;
 use milena_metadata::{Context, Decision, MetadataDelta, MetadataImage, Operation, Record, Response, decide};
 use uuid::Uuid;
 
@@ -76,8 +77,8 @@ impl Cluster {
     }
 
     pub(crate) fn registration(id: i32, incarnation: u128, previous_epoch: i64) -> BrokerRegistrationRequest {
-        let feature = |name: &str, max| {
-            Feature::default().with_name(text(name)).with_min_supported_version(0).with_max_supported_version(max)
+        let feature = |(name, min, max): &(&str, i16, i16)| {
+            Feature::default().with_name(text(name)).with_min_supported_version(*min).with_max_supported_version(*max)
         };
         BrokerRegistrationRequest::default()
             .with_broker_id(BrokerId(id))
@@ -90,7 +91,7 @@ impl Cluster {
                     .with_port(9092)
                     .with_security_protocol(0),
             ])
-            .with_features(vec![feature("metadata.version", 30), feature("eligible.leader.replicas.version", 1)])
+            .with_features(SUPPORTED_FEATURES.iter().map(feature).collect())
             .with_log_dirs(vec![directory(id)])
             .with_previous_broker_epoch(previous_epoch)
     }
