@@ -4,6 +4,7 @@
 mod cluster;
 mod compare;
 mod context;
+mod crash;
 mod debug_json;
 mod deviations;
 mod java;
@@ -14,6 +15,7 @@ mod scenarios;
 use std::{error::Error, path::Path, process::ExitCode};
 
 use clap::{Parser, Subcommand};
+use rand::{Rng, SeedableRng, rngs::SmallRng};
 
 use crate::{
     cluster::{Kind, Tools},
@@ -55,6 +57,20 @@ enum Task {
         #[arg(long)]
         log: bool,
     },
+    /// Kill the broker under load, again and again; nothing acknowledged may be lost.
+    Crash {
+        #[arg(long, default_value_t = 100)]
+        rounds: u32,
+        /// The seed that an earlier run printed.
+        #[arg(long)]
+        seed: Option<u64>,
+        /// Kill Apache Kafka instead of Milena.
+        #[arg(long)]
+        kafka_only: bool,
+        /// Print what each round did.
+        #[arg(long)]
+        verbose: bool,
+    },
     /// Name all scenarios.
     List,
 }
@@ -84,6 +100,11 @@ fn run(task: Task) -> Outcome<bool> {
             };
             let plan = Plan { only, kinds, show, log };
             Ok(runner::run(&plan, &tools, &scenarios::all(), &deviations))
+        }
+        Task::Crash { rounds, seed, kafka_only, verbose } => {
+            let kind = if kafka_only { Kind::Kafka } else { Kind::Milena };
+            let seed = seed.unwrap_or_else(|| u64::from(SmallRng::from_os_rng().random::<u32>()));
+            Ok(crash::run(&crash::Plan { rounds, seed, kind, verbose }, &tools))
         }
         Task::List => {
             for scenario in scenarios::all() {

@@ -134,8 +134,22 @@ impl Connection {
         }
     }
 
-    /// Reads the response of a request that was sent.
+    /// Reads the response of the request that was sent last.
     pub(crate) fn receive<R: Request>(&mut self, version: i16) -> Outcome<Answer<R::Response>> {
+        let expected = self.correlation_id;
+        self.receive_checked::<R>(version, |id| id == expected)
+    }
+
+    /// Reads the response of any earlier request.
+    pub(crate) fn receive_any<R: Request>(&mut self, version: i16) -> Outcome<Answer<R::Response>> {
+        self.receive_checked::<R>(version, |_| true)
+    }
+
+    fn receive_checked<R: Request>(
+        &mut self,
+        version: i16,
+        is_expected: impl Fn(i32) -> bool,
+    ) -> Outcome<Answer<R::Response>> {
         let frame = match self.receive_frame()? {
             Answer::Response(frame, _) => *frame,
             Answer::Closed => return Ok(Answer::Closed),
@@ -148,7 +162,7 @@ impl Connection {
             Ok(header) => header,
             Err(error) => return Ok(Answer::Undecodable(format!("header: {error:#} in {frame:?}"))),
         };
-        if header.correlation_id != self.correlation_id {
+        if !is_expected(header.correlation_id) {
             return Ok(Answer::Undecodable(format!("correlation id {} of {frame:?}", header.correlation_id)));
         }
         // A body that is no answer of this version may make the decoder read counts from anywhere.

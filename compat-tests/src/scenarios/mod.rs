@@ -9,7 +9,7 @@ mod java_clients;
 mod kcat;
 mod metadata;
 mod offsets;
-mod produce;
+pub(crate) mod produce;
 mod rdkafka_client;
 mod security;
 mod topics;
