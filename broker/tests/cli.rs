@@ -4,10 +4,13 @@
 #![expect(clippy::unwrap_used, reason = "the helpers of a test may panic, too")]
 
 use std::{
+    io::{BufRead as _, BufReader, Read as _},
+    net::TcpListener,
     path::{Path, PathBuf},
-    process::{Command, Output},
+    process::{Child, ChildStdout, Command, Output, Stdio},
 };
 
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 const CLUSTER_ID: &str = "5L6g3nShT-eMCtK--X86sw";
@@ -232,4 +235,124 @@ fn wrong_arguments_exit_1_and_help_exits_0() {
         assert_eq!(code, expected, "{arguments:?}");
         assert_eq!(out.is_empty(), expected != 0, "{arguments:?}: {out}{err}");
     }
+}
+
+/// A broker that has said it is ready.
+struct Running {
+    child: Child,
+    stdout: BufReader<ChildStdout>,
+    lines: Vec<String>,
+}
+
+impl Running {
+    fn start(node: &Node) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_milena"))
+            .arg(&node.file)
+            .env_clear()
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut stdout = BufReader::new(child.stdout.take().unwrap());
+        let mut lines = Vec::new();
+        while !lines.last().is_some_and(|line: &String| line.contains(" Ready. Next: ")) {
+            let mut line = String::new();
+            if stdout.read_line(&mut line).unwrap() == 0 {
+                let mut stderr = String::new();
+                child.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();
+                panic!("the broker ended: {lines:#?} {stderr}");
+            }
+            lines.push(line.trim_end().to_owned());
+        }
+        Self { child, stdout, lines }
+    }
+
+    /// Sends a signal; returns the exit code and all lines.
+    fn stop(mut self, signal: Signal) -> (Option<i32>, Vec<String>) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+        let mut rest = String::new();
+        self.stdout.read_to_string(&mut rest).unwrap();
+        self.lines.extend(rest.lines().map(str::to_owned));
+        (self.child.wait().unwrap().code(), self.lines)
+    }
+}
+
+/// Asserts that these stand in the lines in this order.
+#[track_caller]
+fn in_order(lines: &[String], expected: &[&str]) {
+    let mut rest = lines.iter();
+    for text in expected {
+        assert!(rest.any(|line| line.ends_with(text)), "{text} is missing, or too early, in {lines:#?}");
+    }
+}
+
+#[test]
+fn signals_end_the_broker_with_the_exit_codes_of_kafkas_jvm() {
+    for (signal, name, code) in
+        [(Signal::TERM, "SIGTERM", 143), (Signal::INT, "SIGINT", 130), (Signal::HUP, "SIGHUP", 129)]
+    {
+        let node = Node::with_voters();
+        let (ended, lines) = Running::start(&node).stop(signal);
+        assert_eq!(ended, Some(code), "{name}: {lines:#?}");
+        in_order(
+            &lines,
+            &[
+                "INFO Registered signal handlers for TERM, INT, HUP (org.apache.kafka.common.utils.LoggingSignalHandler)",
+                "INFO [BrokerServer id=1] Starting broker (kafka.server.BrokerServer)",
+                "INFO [BrokerLifecycleManager id=1] The broker has been unfenced. Transitioning from RECOVERY to \
+                 RUNNING. (kafka.server.BrokerLifecycleManager)",
+                "INFO Kafka version: 4.3.1 (org.apache.kafka.common.utils.AppInfoParser)",
+                "INFO [KafkaRaftServer nodeId=1] Kafka Server started (kafka.server.KafkaRaftServer)",
+                "INFO [KafkaServer id=1] started (kafka.server.KafkaServer)",
+                &format!(
+                    "INFO Terminating process due to signal {name} (org.apache.kafka.common.utils.LoggingSignalHandler)"
+                ),
+                "INFO [BrokerServer id=1] shut down completed (kafka.server.BrokerServer)",
+            ],
+        );
+    }
+}
+
+#[test]
+fn a_data_directory_in_use_and_a_port_in_use_are_one_line() {
+    let node = Node::with_voters();
+    let running = Running::start(&node);
+    let second = Command::new(env!("CARGO_BIN_EXE_milena")).arg(&node.file).env_clear().output().unwrap();
+    let (code, _, err) = outcome(&second);
+    assert_eq!((code, err.lines().count()), (1, 1), "{err}");
+    assert!(err.contains("is using this directory"), "{err}");
+    assert_eq!(running.stop(Signal::TERM).0, Some(143));
+
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let node = Node::with_voters();
+    let listeners =
+        format!("listeners=PLAINTEXT://127.0.0.1:{},CONTROLLER://:9093", taken.local_addr().unwrap().port());
+    let output = Command::new(env!("CARGO_BIN_EXE_milena"))
+        .arg(&node.file)
+        .args(["--override", &listeners])
+        .env_clear()
+        .output()
+        .unwrap();
+    let (code, _, err) = outcome(&output);
+    assert_eq!((code, err.lines().count()), (1, 1), "{err}");
+    assert!(err.contains("in use"), "{err}");
+    assert!(!node.dir.path().join("a").exists(), "a refused start touched the log dirs");
+}
+
+#[test]
+fn a_formatted_directory_is_taken_over_and_another_clusters_is_refused() {
+    let node = Node::with_voters();
+    assert_eq!(node.storage(&["format", "-t", CLUSTER_ID]).0, 0);
+    let formatted = node.meta_properties("a");
+    let refused = Command::new(env!("CARGO_BIN_EXE_milena"))
+        .arg(&node.file)
+        .env_clear()
+        .env("CLUSTER_ID", "AnotherClusterIdAltogt")
+        .output()
+        .unwrap();
+    let (code, _, err) = outcome(&refused);
+    assert_eq!((code, err.lines().count()), (1, 1), "{err}");
+    assert!(err.contains(&format!("Expected AnotherClusterIdAltogt, but read {CLUSTER_ID}")), "{err}");
+    assert_eq!(Running::start(&node).stop(Signal::TERM).0, Some(143));
+    assert_eq!(node.meta_properties("a"), formatted);
 }

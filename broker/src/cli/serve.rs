@@ -46,6 +46,7 @@ async fn serve(config: ServerConfig) -> Result<ExitCode, String> {
             return Ok(ExitCode::from(ended.exit_code));
         }
     };
+    lifecycle::unfenced(node_id);
     lifecycle::started(node_id, broker.addresses());
     let (code, failure) = tokio::select! {
         ended = signals.next() => {
