@@ -116,3 +116,59 @@ fn unescape(bytes: &[u8]) -> Option<String> {
     }
     Some(String::from_utf16_lossy(&units))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What `java.util.Properties.load` of Java 17 made of these bytes.
+    const JAVA: &[(&[u8], &[(&str, &str)])] = &[
+        (b"a=b", &[("a", "b")]),
+        (b"a:b", &[("a", "b")]),
+        (b"a b", &[("a", "b")]),
+        (b"a = b ", &[("a", "b ")]),
+        (b"  a\t:\x0c= b", &[("a", "= b")]),
+        (b"a", &[("a", "")]),
+        (b"=b", &[("", "b")]),
+        (b"a\\=b=c", &[("a=b", "c")]),
+        (b"a\\ b c", &[("a b", "c")]),
+        (b"a=b\\\n   c", &[("a", "bc")]),
+        (b"a=b\\\\\nc=d", &[("a", "b\\"), ("c", "d")]),
+        (b"#c\na=1", &[("a", "1")]),
+        (b" !c\\\na=1", &[("a", "1")]),
+        (b"a=1\r\nb=2\rc=3", &[("a", "1"), ("b", "2"), ("c", "3")]),
+        (b"a=1\na=2", &[("a", "2")]),
+        (b"a=\\u00e9\\uD83D\\uDE00", &[("a", "\u{e9}\u{1f600}")]),
+        (b"a=\\t\\n\\r\\f\\q", &[("a", "\t\n\r\x0cq")]),
+        (b"a=b\\", &[("a", "b")]),
+        (b"a\\\n#b=c", &[("a#b", "c")]),
+        (b"a=b\\\n\n c=d", &[("a", "b"), ("c", "d")]),
+        (b"\\u0061=x", &[("a", "x")]),
+        (b"k=\xe9", &[("k", "\u{e9}")]),
+        (b"a==b", &[("a", "=b")]),
+        (b"a=:b", &[("a", ":b")]),
+        (b"a= \\ b", &[("a", " b")]),
+        (b"\\\na=1", &[("a", "1")]),
+        (b"a=1\\\n  \\\n  2", &[("a", "12")]),
+    ];
+
+    #[test]
+    fn reads_as_java_does() {
+        for (bytes, expected) in JAVA {
+            let expected = expected.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+            assert_eq!(parse(bytes), Ok(expected), "{}", bytes.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn refuses_a_malformed_escape_by_its_line() {
+        assert_eq!(parse(b"a=1\n#\nb=\\u12g4"), Err(PropertiesError { line: 3 }));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_bytes_are_read_or_refused(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..200)) {
+            let _ = parse(&bytes);
+        }
+    }
+}
