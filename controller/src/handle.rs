@@ -16,6 +16,7 @@ use crate::{
     changes::{Changes, Published},
     config::ControllerConfig,
     log::segments::MetadataLogError,
+    node::NodeId,
     quorum::QuorumStatus,
     raft::{OpenError, RaftNode},
     writer::{REQUESTS_MAX, Request, SubmitError, Submitted, Writer},
@@ -33,6 +34,17 @@ pub enum StartError {
         /// The metadata log dir.
         dir: std::path::PathBuf,
     },
+    /// The metadata log in this directory was written by another node, or by this one with another `directory.id`.
+    #[error(
+        "the metadata log belongs to the quorum of {}, and this node is {member}: node.id or directory.id were changed",
+        list(members)
+    )]
+    NotAMember {
+        /// This node.
+        member: NodeId,
+        /// Who takes part.
+        members: Vec<NodeId>,
+    },
     /// Raft refused to start.
     #[error("the metadata quorum cannot start: {0}")]
     Raft(String),
@@ -41,11 +53,16 @@ pub enum StartError {
     Thread(#[from] std::io::Error),
 }
 
+fn list(members: &[NodeId]) -> String {
+    members.iter().map(NodeId::to_string).collect::<Vec<_>>().join(", ")
+}
+
 impl From<OpenError> for StartError {
     fn from(error: OpenError) -> Self {
         match error {
             OpenError::Log(error) => Self::Log(error),
             OpenError::KafkaMetadata(dir) => Self::KafkaMetadata { dir },
+            OpenError::NotAMember { member, members } => Self::NotAMember { member, members },
             OpenError::Raft(reason) => Self::Raft(reason),
         }
     }

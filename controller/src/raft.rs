@@ -127,13 +127,19 @@ impl RaftNode {
             let voters = BTreeMap::from([(self.member, BasicNode::new(address))]);
             self.raft.initialize(voters).await.map_err(|error| OpenError::Raft(error.to_string()))?;
         }
-        let member = self.member;
-        let alone = self
+        let (members, voters) = self
             .raft
-            .with_raft_state(move |state| state.membership_state.effective().membership().voter_ids().eq([member]))
+            .with_raft_state(|state| {
+                let membership = state.membership_state.effective().membership();
+                let members: Vec<NodeId> = membership.nodes().map(|(node, _)| *node).collect();
+                (members, membership.voter_ids().collect::<Vec<NodeId>>())
+            })
             .await
             .map_err(stopped)?;
-        if alone {
+        if !members.contains(&self.member) {
+            return Err(OpenError::NotAMember { member: self.member, members });
+        }
+        if voters == [self.member] {
             // Without this it would wait for an election timeout to pass.
             self.raft.trigger().elect(false).await.map_err(stopped)?;
         }
@@ -252,6 +258,8 @@ pub(crate) enum OpenError {
     Log(#[from] MetadataLogError),
     #[error("{}/__cluster_metadata-0 was written by Apache Kafka; this broker cannot adopt it and will not touch it", .0.display())]
     KafkaMetadata(PathBuf),
+    #[error("{member} is not a member of the metadata quorum {members:?}")]
+    NotAMember { member: NodeId, members: Vec<NodeId> },
     #[error("the metadata quorum cannot start: {0}")]
     Raft(String),
 }

@@ -377,7 +377,9 @@ fn any_step(view: &View, snapshots: &mut Option<LogId>, choice: u8, amount: u64)
             let kept = last.index.saturating_sub(amount % 3).max(view.marks.purged.map_or(0, |purged| purged.index));
             Step::Batch(vec![Frame::Truncate(Some(id(term, kept)))])
         }
-        (4, Some(last)) => Step::Batch(vec![Frame::Purge(id(last.term, last.index.saturating_sub(amount % 4)))]),
+        (4, _) if !view.entries.is_empty() => {
+            Step::Batch(vec![Frame::Purge(view.entries[amount as usize % view.entries.len()].id)])
+        }
         (5, _) => Step::DropPurged,
         (6, Some(last)) if snapshots.is_none_or(|newest| newest.index < last.index) => {
             *snapshots = Some(last);
