@@ -1,0 +1,81 @@
+//! Frames: a 4-byte big-endian length, then that many bytes.
+//!
+//! A frame is received once into memory that is handed on without a copy. The promised length is checked before
+//! anything is reserved for it, and memory grows with what has arrived, never with what was announced.
+//! Source: `org.apache.kafka.common.network.NetworkReceive`.
+
+use std::io;
+
+use bytes::{Buf, BytesMut};
+use tokio::io::AsyncReadExt;
+use tokio::net::tcp::OwnedReadHalf;
+
+/// Bytes asked of the kernel at once while nothing is known of the next frame.
+const FIRST_READ_BYTES: usize = 16 * 1024;
+/// The most that is reserved ahead of what has arrived: a peer pays in bytes for the memory it takes.
+const RESERVE_AHEAD_BYTES: usize = 1024 * 1024;
+const LENGTH_BYTES: usize = 4;
+
+/// Why no further frame can be read.
+#[derive(Debug, thiserror::Error)]
+pub enum FrameError {
+    /// The length is negative, zero or over `socket.request.max.bytes`: the connection is closed without an answer.
+    #[error("invalid receive (size = {size} larger than {max})")]
+    Size {
+        /// The announced length.
+        size: i32,
+        /// `socket.request.max.bytes`
+        max: i32,
+    },
+    /// The peer ended the stream inside a frame, or the socket failed.
+    #[error("the connection broke: {0}")]
+    Io(#[from] io::Error),
+}
+
+/// The receiving direction of a connection.
+#[derive(Debug)]
+pub struct FrameReader {
+    socket: OwnedReadHalf,
+    buffer: BytesMut,
+}
+
+impl FrameReader {
+    pub(crate) fn new(socket: OwnedReadHalf) -> Self {
+        Self { socket, buffer: BytesMut::new() }
+    }
+
+    /// The next frame without its length, or `None` when the peer ended the stream between frames.
+    ///
+    /// Cancel-safe: bytes that have arrived wait for the next call.
+    pub async fn next(&mut self, max_bytes: i32) -> Result<Option<BytesMut>, FrameError> {
+        loop {
+            let wanted = match self.announced(max_bytes)? {
+                Some(size) if self.buffer.len() >= LENGTH_BYTES + size => {
+                    self.buffer.advance(LENGTH_BYTES);
+                    return Ok(Some(self.buffer.split_to(size)));
+                }
+                Some(size) => LENGTH_BYTES + size - self.buffer.len(),
+                None => FIRST_READ_BYTES,
+            };
+            // Keep the announced frame contiguous, but let an unpaid announcement reserve only so much.
+            if self.buffer.capacity() - self.buffer.len() < wanted.min(FIRST_READ_BYTES) || wanted > FIRST_READ_BYTES {
+                self.buffer.reserve(wanted.min(RESERVE_AHEAD_BYTES.max(self.buffer.len())));
+            }
+            if self.socket.read_buf(&mut self.buffer).await? == 0 {
+                if self.buffer.is_empty() {
+                    return Ok(None);
+                }
+                return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
+            }
+        }
+    }
+
+    fn announced(&self, max_bytes: i32) -> Result<Option<usize>, FrameError> {
+        let Some(length) = self.buffer.first_chunk::<LENGTH_BYTES>() else { return Ok(None) };
+        let size = i32::from_be_bytes(*length);
+        if size <= 0 || size > max_bytes {
+            return Err(FrameError::Size { size, max: max_bytes });
+        }
+        Ok(Some(size as usize))
+    }
+}

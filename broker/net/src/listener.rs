@@ -1,0 +1,155 @@
+//! Listening sockets: bind, accept, and the socket options Kafka sets.
+//!
+//! Source: `kafka.network.SocketServer` (Acceptor, Processor). A host of `""` means every interface, IPv4 and IPv6.
+
+use std::io;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr, ToSocketAddrs};
+
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::TcpListener;
+
+use crate::{FrameReader, Sender};
+
+/// Options every accepted connection gets. A size of -1 leaves the operating system's default, as in Kafka.
+#[derive(Debug, Clone, Copy)]
+pub struct SocketOptions {
+    /// `socket.send.buffer.bytes`
+    pub send_buffer_bytes: i32,
+    /// `socket.receive.buffer.bytes`
+    pub receive_buffer_bytes: i32,
+    /// `socket.listen.backlog.size`
+    pub backlog: i32,
+}
+
+/// Why a listener could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum ListenerError {
+    /// The host name means no address.
+    #[error("the host '{host}' of a listener cannot be resolved: {source}")]
+    Resolve {
+        /// The configured host.
+        host: String,
+        /// What the resolver said.
+        source: io::Error,
+    },
+    /// The address is taken or not ours.
+    #[error("cannot listen on {address}: {source}")]
+    Bind {
+        /// The address asked for.
+        address: SocketAddr,
+        /// What the kernel said.
+        source: io::Error,
+    },
+}
+
+/// One bound socket.
+#[derive(Debug)]
+pub struct Listener {
+    socket: TcpListener,
+    address: SocketAddr,
+}
+
+/// A connection as it was accepted, already split into its two directions.
+#[derive(Debug)]
+pub struct Accepted {
+    /// Cuts requests out of what the peer sends.
+    pub frames: FrameReader,
+    /// Writes answers.
+    pub sender: Sender,
+    /// The peer.
+    pub peer: SocketAddr,
+    /// The address of ours that the peer reached: what an unset `advertised.listeners` answers with.
+    pub local: SocketAddr,
+}
+
+impl Listener {
+    /// Binds every address that `host` means: one dual-stack socket for `""`, else one for each resolved address.
+    ///
+    /// Must be called within a tokio runtime, whose reactor the sockets join.
+    pub fn bind(host: &str, port: u16, options: SocketOptions) -> Result<Vec<Self>, ListenerError> {
+        if host.is_empty() {
+            let any_v6 = SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), port);
+            return match bind_address(any_v6, false, options) {
+                Err(ListenerError::Bind { source, .. }) if no_ipv6(&source) => {
+                    bind_address(SocketAddr::from(([0, 0, 0, 0], port)), false, options).map(|listener| vec![listener])
+                }
+                bound => bound.map(|listener| vec![listener]),
+            };
+        }
+        let mut addresses: Vec<SocketAddr> = (host, port)
+            .to_socket_addrs()
+            .map_err(|source| ListenerError::Resolve { host: host.to_owned(), source })?
+            .collect();
+        addresses.sort_unstable();
+        addresses.dedup();
+        let mut listeners = Vec::with_capacity(addresses.len());
+        let mut chosen_port = port;
+        for mut address in addresses {
+            address.set_port(chosen_port);
+            match bind_address(address, true, options) {
+                Ok(listener) => {
+                    chosen_port = listener.address.port();
+                    listeners.push(listener);
+                }
+                // A name such as localhost may mean ::1 on a machine that has no IPv6.
+                Err(ListenerError::Bind { source, .. }) if !listeners.is_empty() && no_ipv6(&source) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(listeners)
+    }
+
+    /// The bound address, with the port the kernel chose if 0 was asked for.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Waits for the next connection. Cancel-safe.
+    pub async fn accept(&self) -> io::Result<Accepted> {
+        let (stream, peer) = self.socket.accept().await?;
+        stream.set_nodelay(true)?;
+        let local = stream.local_addr()?;
+        let (reader, writer) = stream.into_split();
+        Ok(Accepted {
+            frames: FrameReader::new(reader),
+            sender: Sender::new(writer),
+            peer: unmap(peer),
+            local: unmap(local),
+        })
+    }
+}
+
+/// An IPv4 peer on a dual-stack socket is shown as the IPv4 address it has.
+fn unmap(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
+}
+
+fn no_ipv6(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::AddrNotAvailable | io::ErrorKind::Unsupported)
+        || error.raw_os_error() == Some(rustix::io::Errno::AFNOSUPPORT.raw_os_error())
+}
+
+fn bind_address(address: SocketAddr, v6_only: bool, options: SocketOptions) -> Result<Listener, ListenerError> {
+    let bind = || -> io::Result<TcpListener> {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+        if address.is_ipv6() {
+            socket.set_only_v6(v6_only)?;
+        }
+        socket.set_reuse_address(true)?;
+        // Accepted sockets inherit the buffer sizes, and a receive buffer must be set before the window is agreed on.
+        if options.receive_buffer_bytes > 0 {
+            socket.set_recv_buffer_size(options.receive_buffer_bytes as usize)?;
+        }
+        if options.send_buffer_bytes > 0 {
+            socket.set_send_buffer_size(options.send_buffer_bytes as usize)?;
+        }
+        socket.set_nonblocking(true)?;
+        socket.bind(&address.into())?;
+        socket.listen(options.backlog)?;
+        TcpListener::from_std(socket.into())
+    };
+    let failed = |source| ListenerError::Bind { address, source };
+    let socket = bind().map_err(failed)?;
+    let address = socket.local_addr().map_err(failed)?;
+    Ok(Listener { socket, address })
+}

@@ -1,0 +1,112 @@
+//! The long poll of a fetch: one waiter object stands in the lists of all its partitions until enough bytes arrived,
+//! something else happened that the client must hear of, or the deadline passes. No polling interval.
+//!
+//! A partition tells its waiters how many bytes became readable; only the one whose count is reached wakes.
+//! Source: `kafka.server.DelayedFetch`.
+
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Weak};
+
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+/// One waiting fetch.
+#[derive(Debug)]
+pub struct FetchWaiter {
+    missing_bytes: AtomicI64,
+    woken: Notify,
+}
+
+impl FetchWaiter {
+    /// A waiter that wakes after this many more bytes.
+    pub fn new(missing_bytes: i64) -> Arc<Self> {
+        Arc::new(Self { missing_bytes: AtomicI64::new(missing_bytes), woken: Notify::new() })
+    }
+
+    /// Waits until woken; a wake that came before is not lost. Cancel-safe.
+    pub async fn woken(&self) {
+        self.woken.notified().await;
+    }
+
+    /// Starts over after a wake that did not bring enough.
+    pub fn missing(&self, bytes: i64) {
+        self.missing_bytes.store(bytes, Ordering::Relaxed);
+    }
+
+    fn arrived(&self, bytes: i64) {
+        if self.missing_bytes.fetch_sub(bytes, Ordering::Relaxed) <= bytes {
+            self.woken.notify_one();
+        }
+    }
+}
+
+/// The waiters of one partition.
+#[derive(Debug, Default)]
+pub struct FetchWaiters {
+    waiting: Mutex<Vec<Weak<FetchWaiter>>>,
+}
+
+impl FetchWaiters {
+    /// Adds a waiter; it leaves by being dropped.
+    pub fn add(&self, waiter: &Arc<FetchWaiter>) {
+        let mut waiting = self.waiting.lock();
+        // Without this a partition that nobody writes to would gather the dead of every poll.
+        if waiting.len() >= 8 && waiting.len() == waiting.capacity() {
+            waiting.retain(|waiter| waiter.strong_count() > 0);
+        }
+        waiting.push(Arc::downgrade(waiter));
+    }
+
+    /// This many bytes more can be read.
+    pub fn arrived(&self, bytes: i64) {
+        self.waiting.lock().retain(|waiter| waiter.upgrade().inspect(|waiter| waiter.arrived(bytes)).is_some());
+    }
+
+    /// Something every reader must look at: another leader, a moved log start, a failed or deleted log.
+    pub fn wake_all(&self) {
+        for waiter in self.waiting.lock().drain(..).filter_map(|waiter| waiter.upgrade()) {
+            waiter.woken.notify_one();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn is_woken(waiter: &FetchWaiter) -> bool {
+        use std::future::Future;
+        let mut woken = std::pin::pin!(waiter.woken());
+        woken.as_mut().poll(&mut std::task::Context::from_waker(std::task::Waker::noop())).is_ready()
+    }
+
+    #[test]
+    fn wakes_when_the_bytes_of_all_its_partitions_reach_the_minimum() {
+        let (one, other) = (FetchWaiters::default(), FetchWaiters::default());
+        let waiter = FetchWaiter::new(100);
+        one.add(&waiter);
+        other.add(&waiter);
+        one.arrived(60);
+        assert!(!is_woken(&waiter));
+        other.arrived(40);
+        assert!(is_woken(&waiter));
+    }
+
+    #[test]
+    fn the_dead_do_not_gather() {
+        let waiters = FetchWaiters::default();
+        for _ in 0..1000 {
+            waiters.add(&FetchWaiter::new(1));
+        }
+        assert!(waiters.waiting.lock().len() <= 16);
+    }
+
+    #[test]
+    fn a_wake_for_all_reaches_those_who_miss_bytes() {
+        let waiters = FetchWaiters::default();
+        let waiter = FetchWaiter::new(i64::MAX);
+        waiters.add(&waiter);
+        waiters.wake_all();
+        assert!(is_woken(&waiter));
+    }
+}

@@ -1,0 +1,209 @@
+//! The log dirs of this broker: which are online, how full each is, their checkpoints and committers.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use milena_protocol::{Offset, TopicPartition};
+use milena_storage::disk::Space;
+use milena_storage::env::Clock;
+use milena_storage::log_dir::{LoadLog, OffsetCheckpoint, PartitionDir, least_loaded};
+use milena_storage::{Log, LogDir, StorageError};
+use parking_lot::RwLock;
+use uuid::Uuid;
+
+use super::committer::Committer;
+use super::partition::Partition;
+
+/// One log dir.
+#[derive(Debug)]
+pub struct Directory {
+    /// Its absolute path.
+    pub path: PathBuf,
+    /// Its id in `meta.properties`.
+    pub id: Uuid,
+    /// True once its disk has failed.
+    pub offline: Arc<AtomicBool>,
+    /// Its group committer.
+    pub committer: Arc<Committer>,
+    partitions: AtomicUsize,
+    /// `None` after a clean close.
+    dir: RwLock<Option<LogDir>>,
+}
+
+/// A log as it was opened, with the high watermark that the checkpoint knew.
+#[derive(Debug)]
+pub struct OpenedLog {
+    /// The log.
+    pub log: Log,
+    /// From `replication-offset-checkpoint`, 0 if it is not listed.
+    pub high_watermark: Offset,
+}
+
+/// All log dirs, in the order of `log.dirs`.
+#[derive(Debug)]
+pub struct Directories {
+    directories: Vec<Directory>,
+    recovery_threads: usize,
+}
+
+impl Directories {
+    /// Takes over opened and formatted log dirs and starts a committer for each.
+    pub fn new(dirs: Vec<(LogDir, Uuid)>, recovery_threads: usize, clock: &Arc<dyn Clock>) -> std::io::Result<Self> {
+        let directories = dirs
+            .into_iter()
+            .enumerate()
+            .map(|(index, (dir, id))| {
+                Ok(Directory {
+                    path: std::path::absolute(dir.path())?,
+                    id,
+                    offline: Arc::default(),
+                    committer: Committer::start(index, Arc::clone(clock))?,
+                    partitions: AtomicUsize::new(0),
+                    dir: RwLock::new(Some(dir)),
+                })
+            })
+            .collect::<std::io::Result<_>>()?;
+        Ok(Self { directories, recovery_threads })
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.directories.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.directories.is_empty()
+    }
+
+    /// One of them.
+    pub fn get(&self, log_dir: usize) -> &Directory {
+        &self.directories[log_dir]
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = &Directory> {
+        self.directories.iter()
+    }
+
+    /// The path of one.
+    pub fn path(&self, log_dir: usize) -> &Path {
+        &self.directories[log_dir].path
+    }
+
+    /// `num.recovery.threads.per.data.dir`
+    pub fn recovery_threads(&self) -> usize {
+        self.recovery_threads.max(1)
+    }
+
+    /// The online log dir with the fewest partitions, one more now. `None` if none is online.
+    pub fn choose(&self) -> Option<usize> {
+        let online: Vec<usize> =
+            (0..self.len()).filter(|index| !self.directories[*index].offline.load(Ordering::Acquire)).collect();
+        let loads: Vec<usize> =
+            online.iter().map(|index| self.directories[*index].partitions.load(Ordering::Relaxed)).collect();
+        let chosen = online[least_loaded(&loads)?];
+        self.remember(chosen);
+        Some(chosen)
+    }
+
+    /// One partition more lies there.
+    pub fn remember(&self, log_dir: usize) {
+        self.directories[log_dir].partitions.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// One partition less lies there.
+    pub fn forget(&self, log_dir: usize) {
+        self.directories[log_dir].partitions.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// What lies in a log dir; nothing if it cannot be read.
+    pub fn partitions(&self, log_dir: usize) -> Vec<PartitionDir> {
+        let found = self.with(log_dir, LogDir::partitions);
+        found.and_then(Result::ok).unwrap_or_else(|| {
+            tracing::error!(target: "kafka.log.LogManager", "cannot list {}", self.path(log_dir).display());
+            self.directories[log_dir].offline.store(true, Ordering::Release);
+            Vec::new()
+        })
+    }
+
+    /// Opens or creates a log.
+    pub fn open_log(&self, log_dir: usize, load: LoadLog) -> Result<OpenedLog, StorageError> {
+        let guard = self.directories[log_dir].dir.read();
+        let dir = guard.as_ref().ok_or(StorageError::Offline)?;
+        let checkpointed = dir.checkpointed(OffsetCheckpoint::HighWatermark, &load.topic_partition);
+        let name = load.topic_partition.clone();
+        let (log, report) = dir.load_one(load)?;
+        if report.recovered_segments > 0 {
+            tracing::info!(
+                target: "kafka.log.UnifiedLog",
+                "[UnifiedLog partition={name}, dir={}] Recovered {} segments ({} bytes read, {} bytes cut)",
+                self.path(log_dir).display(), report.recovered_segments, report.scanned_bytes, report.truncated_bytes
+            );
+        }
+        Ok(OpenedLog { log, high_watermark: checkpointed.unwrap_or(0) })
+    }
+
+    /// Room on the disk of a log dir; `None` if it cannot be told.
+    pub fn space(&self, log_dir: usize) -> Option<Space> {
+        self.with(log_dir, LogDir::space).and_then(Result::ok)
+    }
+
+    /// Writes recovery points, high watermarks and log start offsets of one log dir.
+    pub fn write_checkpoints(&self, log_dir: usize, partitions: &[Arc<Partition>]) {
+        self.write_checkpoint(log_dir, OffsetCheckpoint::RecoveryPoint, partitions, |partition| {
+            Some(partition.recovery_point())
+        });
+        self.write_checkpoint(log_dir, OffsetCheckpoint::HighWatermark, partitions, |partition| {
+            Some(partition.high_watermark())
+        });
+        self.write_checkpoint(log_dir, OffsetCheckpoint::LogStartOffset, partitions, |partition| {
+            Some(partition.reader().log_start_offset()).filter(|offset| *offset > 0)
+        });
+    }
+
+    /// Writes one checkpoint file of one log dir.
+    pub fn write_checkpoint(
+        &self,
+        log_dir: usize,
+        checkpoint: OffsetCheckpoint,
+        partitions: &[Arc<Partition>],
+        offset: impl Fn(&Partition) -> Option<Offset>,
+    ) {
+        if self.directories[log_dir].offline.load(Ordering::Acquire) {
+            return;
+        }
+        let entries: BTreeMap<TopicPartition, Offset> = partitions
+            .iter()
+            .filter(|partition| partition.log_dir == log_dir)
+            .filter_map(|partition| Some((partition.topic_partition.clone(), offset(partition)?)))
+            .collect();
+        if let Some(Err(error)) = self.with(log_dir, |dir| dir.write_checkpoint(checkpoint, &entries)) {
+            tracing::error!(target: "kafka.log.LogManager", "{error}");
+            if !error.is_full() {
+                self.directories[log_dir].offline.store(true, Ordering::Release);
+            }
+        }
+    }
+
+    /// Ends the committers, which sync what is still asked for.
+    pub fn stop_committers(&self) {
+        for directory in &self.directories {
+            directory.committer.stop();
+        }
+    }
+
+    /// Marks a clean shutdown and releases the directory.
+    pub fn close(&self, log_dir: usize, broker_epoch: i64) {
+        let dir = self.directories[log_dir].dir.write().take();
+        if let Some(Err(error)) = dir.map(|dir| dir.close(broker_epoch)) {
+            tracing::error!(target: "kafka.log.LogManager", "{error}");
+        }
+    }
+
+    fn with<T>(&self, log_dir: usize, read: impl FnOnce(&LogDir) -> T) -> Option<T> {
+        self.directories[log_dir].dir.read().as_ref().map(read)
+    }
+}

@@ -1,0 +1,362 @@
+//! Starting: the parts in order, each with what the ones before made.
+//!
+//! Ports are bound first, so that a port in use leaves every directory untouched; connections are accepted last, when
+//! this broker leads what the metadata says.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use kafka_protocol::ResponseError;
+use kafka_protocol::messages::broker_registration_request::{Feature, Listener};
+use kafka_protocol::messages::{BrokerHeartbeatRequest, BrokerId, BrokerRegistrationRequest};
+use kafka_protocol::protocol::StrBytes;
+use milena_controller::{Changes, Controller, ControllerConfig, SubmitError};
+use milena_metadata::decide::{Operation, Response};
+use milena_metadata::image::MetadataImage;
+use milena_metadata::topic_config::{Layers, TopicConfigs};
+use milena_net::listener::{ListenerError, SocketOptions};
+use milena_protocol::kafka_uuid;
+use milena_storage::disk::{Disk, OsDisk};
+use milena_storage::env::Env;
+use milena_storage::error::DiskError;
+use milena_storage::log_dir::{MetaProperties, PartitionDirKind};
+use milena_storage::{Descriptors, LogConfig, LogDir, LogDirError};
+use parking_lot::Mutex;
+use tokio::sync::watch;
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use crate::Broker;
+use crate::config::{self, Advertised, Bind, LiveConfig, ServerConfig};
+use crate::fetch::session::FetchSessions;
+use crate::node::{Node, ProducerIds};
+use crate::replica::directories::Directories;
+use crate::replica::{Replicas, TopicSettings};
+use crate::server::{self, BoundListener};
+
+/// How long requests under way may take to end at a shutdown.
+pub(crate) const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long the controller may take to accept this broker.
+const REGISTRATION_TIMEOUT: Duration = Duration::from_mins(1);
+/// Descriptors left for sockets and the rest of the process.
+const DESCRIPTORS_KEPT_FREE: u64 = 2_000;
+/// Bytes of sealed segments' indexes that stay in memory.
+const INDEX_CACHE_BYTES: usize = 64 * 1024 * 1024;
+
+/// Why a broker does not start. One clear line each.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A listener cannot be opened.
+    #[error(transparent)]
+    Listener(#[from] ListenerError),
+    /// A log dir cannot be used.
+    #[error(transparent)]
+    LogDir(#[from] LogDirError),
+    /// A disk failed.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+    /// The operating system refused.
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+    /// `meta.properties` belongs to another node.
+    #[error(
+        "Stored node id {found} doesn't match previous node id {expected} in {dir}/meta.properties. If you moved your data, make sure your configured node id matches. If you intend to create a new node, you should remove all data in your data directories."
+    )]
+    NodeId {
+        /// In the file.
+        found: i32,
+        /// Configured.
+        expected: i32,
+        /// The log dir.
+        dir: String,
+    },
+    /// `meta.properties` belongs to another cluster.
+    #[error("Invalid cluster.id in: {dir}/meta.properties. Expected {expected}, but read {found}")]
+    ClusterId {
+        /// In the file.
+        found: String,
+        /// Configured, or of the other log dirs.
+        expected: String,
+        /// The log dir.
+        dir: String,
+    },
+    /// The directory holds the metadata of an Apache Kafka.
+    #[error(
+        "{0} holds the metadata log of an Apache Kafka (__cluster_metadata-0), which this broker does not read; it was left untouched. Choose another log.dirs"
+    )]
+    KafkaMetadata(String),
+    /// The controller did not start.
+    #[error("the controller cannot start: {0}")]
+    Controller(#[from] milena_controller::StartError),
+    /// The controller did not accept this broker.
+    #[error("this broker could not be registered: {0}")]
+    Registration(String),
+}
+
+pub(crate) async fn start(config: ServerConfig) -> Result<Broker, StartError> {
+    let env = crate::env::system();
+    let listeners = bind(&config)?;
+    let disk: Arc<dyn Disk> = Arc::new(OsDisk);
+    let descriptors = Descriptors::new(open_files_max(), INDEX_CACHE_BYTES);
+    let (log_dirs, cluster_id) = open_log_dirs(&config, &disk, &descriptors)?;
+    let recovery_threads = config.settings.num_recovery_threads_per_data_dir.max(1) as usize;
+    let directory_ids: Vec<Uuid> = log_dirs.iter().map(|(_, id)| *id).collect();
+    let directories = Arc::new(Directories::new(log_dirs, recovery_threads, &env.clock)?);
+
+    let controller = start_controller(&config, &cluster_id, &directory_ids, &disk, &env)?;
+    let (broker_epoch, changes) = register(&config, &controller, &cluster_id, &directory_ids, &listeners).await?;
+
+    let live = Arc::new(LiveConfig::new(&config));
+    let image = changes.start();
+    live.on_image(&image);
+    let settings = Arc::new(LiveTopicSettings::new(&config, &live));
+    let now = env.clock.now();
+    let replicas = {
+        let directories = Arc::clone(&directories);
+        Arc::new(tokio::task::block_in_place(|| Replicas::open(config.node_id, image, settings, directories, now)))
+    };
+    replicas.lead(now).await;
+    let fetch_sessions =
+        FetchSessions::new(config.settings.max_incremental_fetch_session_cache_slots.max(0) as usize, env.seed);
+    let node = Arc::new(Node {
+        id: config.node_id,
+        broker_epoch,
+        cluster_id,
+        config,
+        live,
+        controller,
+        replicas,
+        fetch_sessions: Mutex::new(fetch_sessions),
+        producer_ids: tokio::sync::Mutex::new(ProducerIds::default()),
+        clock: env.clock,
+    });
+    let (stop, stopped) = watch::channel(false);
+    let (stop_following, following_stopped) = watch::channel(false);
+    let addresses = listeners.iter().flat_map(BoundListener::addresses).collect();
+    Ok(Broker {
+        server: tokio::spawn(server::serve(Arc::clone(&node), listeners, stopped.clone())),
+        maintenance: tokio::spawn(crate::maintenance::run(Arc::clone(&node), disk, stopped)),
+        follower: tokio::spawn(follow(Arc::clone(&node), changes, following_stopped)),
+        node,
+        stop,
+        stop_following,
+        addresses,
+    })
+}
+
+fn bind(config: &ServerConfig) -> Result<Vec<BoundListener>, StartError> {
+    let settings = &config.settings;
+    let options = SocketOptions {
+        send_buffer_bytes: settings.socket_send_buffer_bytes,
+        receive_buffer_bytes: settings.socket_receive_buffer_bytes,
+        backlog: settings.socket_listen_backlog_size,
+    };
+    let bound = config.listeners.iter().map(|listener| {
+        let host = match &listener.bind {
+            Bind::Wildcard => "",
+            Bind::Loopback => "localhost",
+            Bind::Host(host) => host,
+        };
+        BoundListener::bind(&listener.name, host, listener.port, options).map_err(StartError::from)
+    });
+    bound.collect()
+}
+
+/// Half of what the process may open at most, and never what its sockets need.
+fn open_files_max() -> usize {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(1 << 20);
+    limit.saturating_sub(DESCRIPTORS_KEPT_FREE).clamp(limit / 2, 1 << 20) as usize
+}
+
+/// Opens and locks every log dir, then checks all of them, and only then formats those that are new.
+fn open_log_dirs(
+    config: &ServerConfig,
+    disk: &Arc<dyn Disk>,
+    descriptors: &Arc<Descriptors>,
+) -> Result<(Vec<(LogDir, Uuid)>, String), StartError> {
+    let mut dirs = Vec::with_capacity(config.log_dirs.len());
+    for path in &config.log_dirs {
+        dirs.push(LogDir::open(Arc::clone(disk), Arc::clone(descriptors), path)?);
+    }
+    let mut cluster_id = config.cluster_id.clone();
+    for dir in &dirs {
+        let shown = dir.path().display().to_string();
+        if dir.partitions()?.iter().any(|found| found.kind == PartitionDirKind::ClusterMetadata) {
+            return Err(StartError::KafkaMetadata(shown));
+        }
+        let Some(meta) = dir.meta_properties() else { continue };
+        if let Some(found) = meta.node_id.filter(|found| *found != config.node_id) {
+            return Err(StartError::NodeId { found, expected: config.node_id, dir: shown });
+        }
+        match (&meta.cluster_id, &cluster_id) {
+            (Some(found), Some(expected)) if found != expected => {
+                return Err(StartError::ClusterId { found: found.clone(), expected: expected.clone(), dir: shown });
+            }
+            (Some(found), None) => cluster_id = Some(found.clone()),
+            _ => {}
+        }
+    }
+    let cluster_id = cluster_id.unwrap_or_else(|| kafka_uuid::encode(random_uuid()));
+    let mut opened = Vec::with_capacity(dirs.len());
+    for mut dir in dirs {
+        let known = dir.meta_properties().cloned();
+        let id = known.as_ref().and_then(|meta| meta.directory_id).unwrap_or_else(random_uuid);
+        let meta = MetaProperties {
+            version: 1,
+            cluster_id: Some(cluster_id.clone()),
+            node_id: Some(config.node_id),
+            directory_id: Some(id),
+            other: known.as_ref().map(|meta| meta.other.clone()).unwrap_or_default(),
+        };
+        if known.as_ref() != Some(&meta) {
+            dir.write_meta_properties(meta)?;
+        }
+        dir.begin()?;
+        opened.push((dir, id));
+    }
+    Ok((opened, cluster_id))
+}
+
+/// A random id that Kafka would choose, too: never one of the reserved ones, and no leading dash in its text.
+fn random_uuid() -> Uuid {
+    loop {
+        let id = uuid::Builder::from_random_bytes(rand::random()).into_uuid();
+        if !kafka_uuid::encode(id).starts_with('-') {
+            return id;
+        }
+    }
+}
+
+fn start_controller(
+    config: &ServerConfig,
+    cluster_id: &str,
+    directory_ids: &[Uuid],
+    disk: &Arc<dyn Disk>,
+    env: &Env,
+) -> Result<Controller, StartError> {
+    let log_dir = config.log_dirs.iter().position(|dir| *dir == config.metadata_log_dir).unwrap_or(0);
+    let directory_id = directory_ids.get(log_dir).copied().unwrap_or_default();
+    let mut controller =
+        ControllerConfig::new(config.node_id, directory_id, cluster_id, config.metadata_log_dir.clone());
+    controller.log_dir = log_dir;
+    controller.static_config = (*config.static_config).clone();
+    Ok(Controller::start(controller, Arc::clone(disk), env.clone())?)
+}
+
+/// Registers this broker and lifts its fence. Returns its epoch and the changes from then on.
+async fn register(
+    config: &ServerConfig,
+    controller: &Controller,
+    cluster_id: &str,
+    directory_ids: &[Uuid],
+    bound: &[BoundListener],
+) -> Result<(i64, Changes), StartError> {
+    let text = |text: &str| StrBytes::from_string(text.to_owned());
+    let listeners = config.listeners.iter().zip(bound).map(|(listener, bound)| {
+        let (host, port) = match &listener.advertised {
+            Advertised::AsReached => (host_name(), 0),
+            Advertised::Endpoint(endpoint) => (endpoint.host.clone(), endpoint.port),
+        };
+        Listener::default()
+            .with_name(text(&listener.name))
+            .with_host(text(&host))
+            .with_port(if port == 0 { bound.port() } else { port })
+            .with_security_protocol(listener.protocol.id())
+    });
+    let feature = |name: &str, min, max| {
+        Feature::default().with_name(text(name)).with_min_supported_version(min).with_max_supported_version(max)
+    };
+    let request = BrokerRegistrationRequest::default()
+        .with_broker_id(BrokerId(config.node_id))
+        .with_cluster_id(text(cluster_id))
+        .with_incarnation_id(random_uuid())
+        .with_listeners(listeners.collect())
+        .with_features(
+            crate::handlers::supported_features().iter().map(|(name, min, max)| feature(name, *min, *max)).collect(),
+        )
+        .with_rack(config.rack.as_deref().map(text))
+        .with_log_dirs(directory_ids.to_vec());
+    let deadline = Instant::now() + REGISTRATION_TIMEOUT;
+    let failed = |what: &str| StartError::Registration(what.to_owned());
+    let broker_epoch = loop {
+        match controller.submit(Operation::RegisterBroker { version: 4, request: request.clone() }, deadline).await {
+            Ok(submitted) => match submitted.response {
+                Response::RegisterBroker(response) if response.error_code == 0 => break response.broker_epoch,
+                Response::RegisterBroker(response) => {
+                    let error = ResponseError::try_from_code(response.error_code);
+                    return Err(failed(
+                        &error.map_or_else(|| response.error_code.to_string(), |error| error.to_string()),
+                    ));
+                }
+                _ => return Err(failed("the controller gave another operation's answer")),
+            },
+            Err(SubmitError::NotController { .. }) if Instant::now() < deadline => {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            Err(error) => return Err(failed(&error.to_string())),
+        }
+    };
+    let heartbeat = BrokerHeartbeatRequest::default()
+        .with_broker_id(BrokerId(config.node_id))
+        .with_broker_epoch(broker_epoch)
+        .with_current_metadata_offset(controller.image().offset);
+    let operation = Operation::BrokerHeartbeat { version: 1, request: heartbeat };
+    controller.submit(operation, deadline).await.map_err(|error| failed(&error.to_string()))?;
+    Ok((broker_epoch, controller.changes()))
+}
+
+fn host_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
+/// Acts on every change of the metadata, in order.
+async fn follow(node: Arc<Node>, mut changes: Changes, mut stop: watch::Receiver<bool>) {
+    loop {
+        let change = tokio::select! {
+            _ = stop.wait_for(|stop| *stop) => return,
+            change = changes.next() => change,
+        };
+        let Some(change) = change else { return };
+        if !change.delta.configs.is_empty() {
+            node.live.on_image(&change.image);
+        }
+        let now = node.now();
+        node.replicas.apply(&change.delta, change.image, now).await;
+    }
+}
+
+/// Topic settings by the rules of Kafka: topic, then broker, then cluster default, then `server.properties`.
+#[derive(Debug)]
+struct LiveTopicSettings {
+    node_id: i32,
+    static_config: Arc<std::collections::BTreeMap<String, String>>,
+    live: Arc<LiveConfig>,
+}
+
+impl LiveTopicSettings {
+    fn new(config: &ServerConfig, live: &Arc<LiveConfig>) -> Self {
+        Self { node_id: config.node_id, static_config: Arc::clone(&config.static_config), live: Arc::clone(live) }
+    }
+
+    fn layers<'a>(&'a self, image: &'a MetadataImage) -> Layers<'a> {
+        Layers {
+            dynamic_broker: image.configs.broker(self.node_id),
+            dynamic_default: image.configs.default_broker(),
+            static_config: &self.static_config,
+        }
+    }
+}
+
+impl TopicSettings for LiveTopicSettings {
+    fn log_config(&self, image: &MetadataImage, topic: &str) -> Arc<LogConfig> {
+        Arc::new(config::log_config(image.configs.topic(topic), &self.layers(image)))
+    }
+
+    fn min_in_sync(&self, image: &MetadataImage, topic: &str) -> i32 {
+        TopicConfigs::new(image.configs.topic(topic), &self.layers(image)).long("min.insync.replicas") as i32
+    }
+
+    fn producer_id_expiration_ms(&self, _: &MetadataImage) -> i64 {
+        i64::from(self.live.settings().producer_id_expiration_ms)
+    }
+}
