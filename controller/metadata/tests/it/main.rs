@@ -13,6 +13,8 @@ mod properties;
 #[cfg(test)]
 mod records;
 #[cfg(test)]
+mod replicas;
+#[cfg(test)]
 mod support;
 #[cfg(test)]
 mod topics;
