@@ -1,6 +1,6 @@
 //! The metadata of a cluster: Kafka's records, the image they make, and the decisions upon it.
 //!
-//! Everything here is pure: no IO, no clock, no global randomness, no hash order. The controller asks [`decide`] what a
+//! Everything here is pure: no IO, no clock, no global randomness, no hash order. The controller asks [`decide()`] what a
 //! request comes to, has the records committed, and every node gets its next [`MetadataImage`] from them.
 
 pub mod config_def;

@@ -28,7 +28,8 @@ pub(super) fn decide(context: &Context<'_>, version: i16, request: &ElectLeaders
     };
     let mut records = Vec::new();
     let (error_code, results) = match election {
-        Err(error) => (error.code, refuse_all(request, &error)),
+        // Version 0 has no error but those of the rows.
+        Err(error) => (if version == 0 { 0 } else { error.code }, refuse_all(request, &error)),
         Ok(election) => (0, elect_all(context, request, election, &mut records)),
     };
     let response = ElectLeadersResponse::default().with_error_code(error_code).with_replica_election_results(results);

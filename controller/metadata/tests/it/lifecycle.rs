@@ -3,6 +3,7 @@
 
 use kafka_protocol::messages::elect_leaders_request::TopicPartitions;
 use kafka_protocol::messages::{AllocateProducerIdsRequest, BrokerId, ElectLeadersRequest, UnregisterBrokerRequest};
+use kafka_protocol::protocol::Encodable;
 use milena_metadata::record::{NO_LEADER, PartitionChangeRecord};
 use milena_metadata::{Operation, Record, Response};
 
@@ -239,4 +240,18 @@ fn the_preferred_leader_is_elected_when_it_is_back_in_sync() {
     cluster.apply(&[Record::PartitionChange(change)]);
     assert_eq!(elect(&mut cluster, 0, None), (0, vec![(0, 0, None)]));
     assert_eq!(cluster.topic("t").partitions[&0].leader, preferred);
+}
+
+#[test]
+fn an_election_without_time_is_answered_in_every_version() {
+    for version in 0..=2 {
+        let cluster = with_topic(1, 1);
+        let topic = TopicPartitions::default().with_topic(topic_name("t")).with_partitions(vec![0]);
+        let request = ElectLeadersRequest::default().with_topic_partitions(Some(vec![topic])).with_timeout_ms(0);
+        let decision = cluster.decide(Operation::ElectLeaders { version, request });
+        let Response::ElectLeaders(response) = decision.response else { panic!("not ElectLeaders") };
+        assert_eq!(response.error_code, if version == 0 { 0 } else { 7 });
+        assert_eq!(response.replica_election_results[0].partition_result[0].error_code, 7);
+        response.encode(&mut bytes::BytesMut::new(), version).unwrap();
+    }
 }
