@@ -1,8 +1,9 @@
 //! What the official image's run script makes of its environment (`/etc/kafka/docker/{run,configureDefaults,configure}`).
 //!
 //! A mounted `/mnt/shared/config/server.properties` is the file, the variables lie over it. Without one the variables
-//! alone are the configuration; without any, the shipped values hold, bound to all interfaces, since a container's
-//! loopback reaches nobody. Absent: the image's TLS and SASL variables, which ask for listeners that are not served.
+//! are laid over the shipped values. A container's loopback reaches nobody: without listeners it binds to all
+//! interfaces, and advertises localhost as the official image does, which is where a published port is found.
+//! Absent: the image's TLS and SASL variables, which ask for listeners that are not served.
 
 use std::path::{Path, PathBuf};
 
@@ -34,7 +35,10 @@ fn from_parts(
     if value("KAFKA_LISTENERS").is_none() {
         match value("KAFKA_ADVERTISED_LISTENERS") {
             Some(advertised) => added.push(("KAFKA_LISTENERS".to_owned(), on_all_interfaces(&advertised))),
-            None if mounted.is_none() => added.push(("KAFKA_LISTENERS".to_owned(), "PLAINTEXT://:9092".to_owned())),
+            None if mounted.is_none() => {
+                added.push(("KAFKA_LISTENERS".to_owned(), "PLAINTEXT://:9092".to_owned()));
+                added.push(("KAFKA_ADVERTISED_LISTENERS".to_owned(), "PLAINTEXT://localhost:9092".to_owned()));
+            }
             None => {}
         }
     }
@@ -83,7 +87,11 @@ mod tests {
         let sources = from_parts(Vec::new(), Vec::new(), None);
         assert_eq!(
             sources.environment,
-            [pair("CLUSTER_ID", DEFAULT_CLUSTER_ID), pair("KAFKA_LISTENERS", "PLAINTEXT://:9092")]
+            [
+                pair("CLUSTER_ID", DEFAULT_CLUSTER_ID),
+                pair("KAFKA_LISTENERS", "PLAINTEXT://:9092"),
+                pair("KAFKA_ADVERTISED_LISTENERS", "PLAINTEXT://localhost:9092"),
+            ]
         );
     }
 }

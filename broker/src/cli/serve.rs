@@ -6,7 +6,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::{
     Broker,
-    config::{Loaded, ServerConfig, Sources, load},
+    config::{Advertised, Loaded, ServerConfig, Sources, load},
     logging::{self, Levels, lifecycle},
 };
 
@@ -34,6 +34,12 @@ pub(super) fn run(sources: &Sources) -> ExitCode {
 
 async fn serve(config: ServerConfig) -> Result<ExitCode, String> {
     let node_id = config.node_id;
+    let as_reached: Vec<String> = config
+        .listeners
+        .iter()
+        .filter(|listener| listener.advertised == Advertised::AsReached)
+        .map(|listener| listener.name.clone())
+        .collect();
     let mut signals = Signals::new().map_err(|error| format!("cannot register signal handlers: {error}"))?;
     lifecycle::registered_signal_handlers();
     lifecycle::starting(node_id);
@@ -47,6 +53,15 @@ async fn serve(config: ServerConfig) -> Result<ExitCode, String> {
         }
     };
     lifecycle::unfenced(node_id);
+    if !as_reached.is_empty() {
+        tracing::info!(
+            target: "kafka.server.KafkaConfig",
+            "clients of {names} are told the address that they reached; behind a published container port or a NAT that \
+             address is wrong: set advertised.listeners={first}://<host that clients know>:<port>",
+            names = as_reached.join(", "),
+            first = as_reached[0]
+        );
+    }
     lifecycle::started(node_id, broker.addresses());
     let (code, failure) = tokio::select! {
         ended = signals.next() => {
