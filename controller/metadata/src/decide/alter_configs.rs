@@ -127,9 +127,10 @@ fn broker_list_default(key: &str) -> Option<&'static str> {
     }
 }
 
+/// Blanks around an element count here, as in Kafka; they fall away where the value is parsed.
 fn edit_list(list: &str, given: &str, append: bool) -> String {
     let mut items: Vec<&str> = list.split(',').filter(|item| !item.is_empty()).collect();
-    for item in given.split(',').map(str::trim) {
+    for item in given.split(',') {
         if !append {
             items.retain(|present| *present != item);
         } else if !items.contains(&item) {

@@ -62,7 +62,7 @@ fn create_all(
     let mut records = Vec::new();
     let mut rows = Vec::new();
     for topic in topics {
-        match create_one(context, topic, MAX_RECORDS_PER_USER_OP - records.len(), &mut rng)? {
+        match create_one(context, topic, MAX_RECORDS_PER_USER_OP - records.len(), &mut rng) {
             Ok(made) => {
                 records.extend(made);
                 rows.push(row(&topic.name, None));
@@ -73,19 +73,18 @@ fn create_all(
     Ok((records, rows))
 }
 
-/// The outer error ends the whole request: Kafka's bounded list of records overflows, which it answers as an unknown
-/// error.
+/// A topic for which no room is left among the records of one request gets an unknown error, as in Kafka.
 fn create_one(
     context: &Context<'_>,
     wanted: &CreatePartitionsTopic,
     records_left: usize,
     rng: &mut impl Rng,
-) -> Result<Result<Vec<Record>, ApiError>, ApiError> {
+) -> Result<Vec<Record>, ApiError> {
     let Some(topic) = context.image.topics.by_name(wanted.name.as_str()) else {
-        return Ok(Err(ApiError::without_message(ResponseError::UnknownTopicOrPartition)));
+        return Err(ApiError::without_message(ResponseError::UnknownTopicOrPartition));
     };
     let (present, count) = (topic.partition_count(), wanted.count);
-    let refuse = |error, message: String| Ok(Err(ApiError::new(error, message)));
+    let refuse = |error, message: String| Err(ApiError::new(error, message));
     if count == present {
         return refuse(ResponseError::InvalidPartitions, format!("Topic already has {present} partition(s)."));
     }
@@ -118,9 +117,9 @@ fn create_one(
                 let replicas = check_assignment(context.image, &assignment.broker_ids, expected)?;
                 assigned_partition(context.image, topic.id, partition_id, replicas)
             })
-            .collect(),
+            .collect::<Result<Vec<_>, _>>(),
     };
-    Ok(partitions.map(|partitions| partitions.into_iter().map(Record::Partition).collect()))
+    Ok(partitions?.into_iter().map(Record::Partition).collect())
 }
 
 fn row(name: &TopicName, error: Option<&ApiError>) -> CreatePartitionsTopicResult {

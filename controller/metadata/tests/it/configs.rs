@@ -276,6 +276,15 @@ fn lists_are_extended_and_shortened_from_the_default() {
         assert_eq!(rows, [(0, None)]);
         assert_eq!(&*cluster.image.configs.topic("t")["cleanup.policy"], expected);
     }
+    alter(&mut cluster, vec![resource(2, "t", &[("cleanup.policy", 2, Some(" compact , delete"))])]);
+    let image = &cluster.image;
+    let layers = Layers {
+        dynamic_broker: image.configs.broker(1),
+        dynamic_default: image.configs.default_broker(),
+        static_config: &cluster.static_config,
+    };
+    let configs = TopicConfigs::new(image.configs.topic("t"), &layers);
+    assert_eq!(configs.list("cleanup.policy"), ["compact", "delete"]);
     alter(&mut cluster, vec![resource(4, "", &[("log.cleanup.policy", 2, Some("compact"))])]);
     assert_eq!(&*cluster.image.configs.default_broker()["log.cleanup.policy"], "delete,compact");
 }

@@ -363,6 +363,18 @@ fn refuses_growth_that_kafka_refuses() {
     check_grown(vec![grow("t", 2, None), grow("t", 3, None)], &[(42, Some("Duplicate topic name."))]);
     check_grown(vec![grow("t", 10_002, None)], &[(-1, None)]);
     check_grown(vec![grow("t", 10_001, None)], &[(0, None)]);
+    let few = "Attempted to add 19999 additional partition(s), but only 0 assignment(s) were specified.";
+    check(grow("t", 20_000, Some(&[])), 39, few);
+    let mut cluster = Cluster::with_brokers(1);
+    create(&mut cluster, vec![new_topic("t", 1, 1), new_topic("u", 1, 1)]);
+    let request = CreatePartitionsRequest::default()
+        .with_topics(vec![grow("t", 5000, None), grow("u", 8000, None)])
+        .with_timeout_ms(1000);
+    let decision = cluster.run(Operation::CreatePartitions { version: 3, request });
+    let Response::CreatePartitions(response) = decision.response else { panic!("not CreatePartitions") };
+    let codes: Vec<_> = response.results.iter().map(|row| row.error_code).collect();
+    assert_eq!(codes, [0, -1]);
+    assert_eq!(decision.records.len(), 4999);
 }
 
 fn auto_create(cluster: &mut Cluster, names: &[&str]) -> Vec<(String, i16)> {
