@@ -109,7 +109,7 @@ const WITHOUT_EFFECT: [(&str, &[&str]); 13] = [
     ),
     ("settings of a single listener are not served yet", &["listener.name."]),
     (
-        "Kafka 4 removed it",
+        "Kafka 4 removed them",
         &[
             "zookeeper.",
             "inter.broker.protocol.version",

@@ -121,8 +121,10 @@ fn unescape(bytes: &[u8]) -> Option<String> {
 mod tests {
     use super::*;
 
+    type Pairs = &'static [(&'static str, &'static str)];
+
     /// What `java.util.Properties.load` of Java 17 made of these bytes.
-    const JAVA: &[(&[u8], &[(&str, &str)])] = &[
+    const JAVA: &[(&[u8], Pairs)] = &[
         (b"a=b", &[("a", "b")]),
         (b"a:b", &[("a", "b")]),
         (b"a b", &[("a", "b")]),
