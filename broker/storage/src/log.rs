@@ -791,8 +791,11 @@ impl Log {
         let first_base = self.segments.first().map_or(self.log_end_offset, |segment| segment.base_offset());
         self.increment_log_start_offset(first_base)?;
         self.publish();
-        // Oldest first: what a crash in between leaves has no hole.
-        for segment in &removed {
+        // Oldest first, each name on stable storage before the next one: what a crash in between leaves has no hole.
+        for (index, segment) in removed.iter().enumerate() {
+            if index > 0 {
+                self.sync_dir().map_err(|error| self.broken(error))?;
+            }
             self.unsynced.forget_segment(segment);
             paths.extend(segment.mark_deleted().map_err(|error| self.broken_unless_full(error))?);
         }
@@ -835,16 +838,25 @@ impl Log {
         // Newest first: at every moment the rest is a log.
         for segment in removed.iter().rev() {
             self.unsynced.forget_segment(segment);
-            let paths = segment.mark_deleted()?;
-            ScheduledDeletion { at: now, paths }.execute(self.place.disk())?;
+            self.remove_segment(segment, now)?;
         }
         last.truncate_to(offset, now)?;
         last.sync(true)?;
-        let dir = self.place.dir();
-        self.place.disk().sync_dir(&dir).map_err(DiskError::new("sync", &dir))?;
         self.segments = segments.into();
         self.log_end_offset = last.end_offset_by_walking(offset)?;
         self.after_cut(now)
+    }
+
+    /// Remove a segment so that no power cut brings it back.
+    fn remove_segment(&self, segment: &Segment, now: Timestamp) -> Result<(), DiskError> {
+        let paths = segment.mark_deleted()?;
+        ScheduledDeletion { at: now, paths }.execute(self.place.disk())?;
+        self.sync_dir()
+    }
+
+    fn sync_dir(&self) -> Result<(), DiskError> {
+        let dir = self.place.dir();
+        self.place.disk().sync_dir(&dir).map_err(DiskError::new("sync", &dir))
     }
 
     fn after_cut(&mut self, now: Timestamp) -> Result<(), StorageError> {
@@ -893,8 +905,7 @@ impl Log {
 
     fn restart_at(&mut self, offset: Offset, now: Timestamp) -> Result<(), StorageError> {
         for segment in self.segments.iter().rev() {
-            let paths = segment.mark_deleted()?;
-            ScheduledDeletion { at: now, paths }.execute(self.place.disk())?;
+            self.remove_segment(segment, now)?;
         }
         self.unsynced.clear();
         for snapshot in std::mem::take(&mut self.snapshots) {
@@ -907,8 +918,7 @@ impl Log {
         self.recovery_point = self.recovery_point.min(offset);
         Arc::make_mut(&mut self.leader_epochs).clear();
         self.write_leader_epochs()?;
-        let dir = self.place.dir();
-        self.place.disk().sync_dir(&dir).map_err(DiskError::new("sync", &dir))?;
+        self.sync_dir()?;
         self.after_cut(now)
     }
 

@@ -207,7 +207,7 @@ impl LogDir {
     /// # Errors
     /// `Locked` if another process uses it; `Corrupt` if `meta.properties` or a checkpoint cannot be understood.
     pub fn open(disk: Arc<dyn Disk>, descriptors: Arc<Descriptors>, path: &Path) -> Result<LogDir, LogDirError> {
-        disk.create_dir_all(path).map_err(DiskError::new("create", path))?;
+        create_durably(&*disk, path)?;
         let lock_path = path.join(LOCK);
         let lock = disk.lock(&lock_path).map_err(|error| match error.kind() {
             io::ErrorKind::WouldBlock => LogDirError::Locked(path.to_owned()),
@@ -408,6 +408,20 @@ impl LogDir {
         drop(self.lock);
         removed
     }
+}
+
+/// Create a directory whose name survives a power cut.
+fn create_durably(disk: &dyn Disk, path: &Path) -> Result<(), DiskError> {
+    let is_missing =
+        |path: &&Path| matches!(disk.metadata(path), Err(error) if error.kind() == io::ErrorKind::NotFound);
+    let missing: Vec<&Path> =
+        path.ancestors().take_while(is_missing).filter(|path| !path.as_os_str().is_empty()).collect();
+    disk.create_dir_all(path).map_err(DiskError::new("create", path))?;
+    for created in missing {
+        let parent = created.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        disk.sync_dir(parent).map_err(DiskError::new("sync", parent))?;
+    }
+    Ok(())
 }
 
 /// Index of the log dir with the fewest partitions; the first of several.

@@ -250,15 +250,18 @@ impl Loader<'_> {
             }
         };
         if log_end_offset < open.log_start_offset {
-            // Everything that is left lies below the log start.
-            for segment in segments.drain(..) {
-                self.remove_segment(&segment)?;
+            // Everything that is left lies below the log start; who wrote it is remembered.
+            if !producers.is_empty() {
+                self.write_snapshot(&producers, open.log_start_offset)?;
             }
             for offset in std::mem::take(&mut snapshots) {
                 self.remove(&snapshot_name(offset))?;
             }
+            snapshots.extend((!producers.is_empty()).then_some(open.log_start_offset));
+            while let Some(segment) = segments.pop() {
+                self.remove_segment(&segment)?;
+            }
             unsynced.clear();
-            producers = ProducerState::default();
             leader_epochs_changed |= leader_epochs.clear();
             log_end_offset = open.log_start_offset;
         }
@@ -412,24 +415,40 @@ impl Loader<'_> {
         let mut end = first_base;
         let mut index = tail.first_unflushed;
         while let Some(segment) = tail.segments.get(index).map(Arc::clone) {
+            // A power cut can take the end of a segment and leave the name of the next one. Compaction leaves such holes on purpose.
+            if segment.base_offset() > end && !self.open.config.cleanup_policy.compact {
+                if end < self.open.recovery_point {
+                    let reason = format!("the segment begins at offset {} where {end} is next", segment.base_offset());
+                    return Err(CorruptFile { path: segment.path(LOG), position: 0, reason }.into());
+                }
+                self.remove_segments_from(tail, index)?;
+                break;
+            }
             if index > tail.first_unflushed {
-                self.write_snapshot(tail, segment.base_offset())?;
+                self.snapshot_tail(tail, segment.base_offset())?;
             }
             index += 1;
-            let is_cut = self.recover_segment(&segment, tail, &mut end)?;
-            if is_cut {
-                for removed in tail.segments.drain(index..).collect::<Vec<_>>() {
-                    self.report.removed_segments += 1;
-                    self.report.truncated_bytes += removed.size();
-                    self.remove_segment(&removed)?;
-                }
-                self.sync_dir()?;
+            if self.recover_segment(&segment, tail, &mut end)? {
+                self.remove_segments_from(tail, index)?;
             }
         }
         if end > tail.segments.first().map_or(0, |segment| segment.base_offset()) {
-            self.write_snapshot(tail, end)?;
+            self.snapshot_tail(tail, end)?;
         }
         Ok(end)
+    }
+
+    /// The log was cut before segment number `index`.
+    fn remove_segments_from(&mut self, tail: &mut Tail<'_>, index: usize) -> Result<(), DiskError> {
+        // Newest first: at every moment the rest is a log.
+        while tail.segments.len() > index
+            && let Some(removed) = tail.segments.pop()
+        {
+            self.report.removed_segments += 1;
+            self.report.truncated_bytes += removed.size();
+            self.remove_segment(&removed)?;
+        }
+        Ok(())
     }
 
     fn recover_segment(
@@ -467,9 +486,13 @@ impl Loader<'_> {
         Ok(is_cut)
     }
 
-    fn write_snapshot(&mut self, tail: &mut Tail<'_>, offset: Offset) -> Result<(), DiskError> {
+    fn write_snapshot(&mut self, producers: &ProducerState, offset: Offset) -> Result<(), DiskError> {
         self.names_changed = true;
-        self.write_whole(&self.place.path(offset, SNAPSHOT), &snapshot::encode(tail.producers))?;
+        self.write_whole(&self.place.path(offset, SNAPSHOT), &snapshot::encode(producers))
+    }
+
+    fn snapshot_tail(&mut self, tail: &mut Tail<'_>, offset: Offset) -> Result<(), DiskError> {
+        self.write_snapshot(tail.producers, offset)?;
         tail.snapshots.insert(offset);
         Ok(())
     }
@@ -479,7 +502,8 @@ impl Loader<'_> {
         for suffix in [INDEX, TIME_INDEX, TRANSACTION_INDEX, LOG] {
             self.remove(&format!("{:020}{suffix}", segment.base_offset()))?;
         }
-        Ok(())
+        // Without this a power cut could bring a later segment back and not an earlier one.
+        self.sync_dir()
     }
 
     fn sync_dir(&self) -> Result<(), DiskError> {
