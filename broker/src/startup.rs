@@ -29,6 +29,7 @@ use uuid::Uuid;
 use crate::Broker;
 use crate::config::{self, Advertised, Bind, LiveConfig, ServerConfig};
 use crate::fetch::session::FetchSessions;
+use crate::logging::lifecycle;
 use crate::node::{Node, ProducerIds};
 use crate::replica::directories::Directories;
 use crate::replica::{Replicas, TopicSettings};
@@ -104,7 +105,10 @@ pub(crate) async fn start(config: ServerConfig) -> Result<Broker, StartError> {
     let directories = Arc::new(Directories::new(log_dirs, recovery_threads, &env.clock)?);
 
     let controller = start_controller(&config, &cluster_id, &directory_ids, &disk, &env)?;
-    let (broker_epoch, changes) = register(&config, &controller, &cluster_id, &directory_ids, &listeners).await?;
+    let broker_epoch = register(&config, &controller, &cluster_id, &directory_ids, &listeners).await?;
+    lifecycle::registered(config.node_id, broker_epoch);
+    let changes = controller.changes();
+    lifecycle::caught_up(config.node_id);
 
     let live = Arc::new(LiveConfig::new(&config));
     let image = changes.start();
@@ -115,7 +119,6 @@ pub(crate) async fn start(config: ServerConfig) -> Result<Broker, StartError> {
         let directories = Arc::clone(&directories);
         Arc::new(tokio::task::block_in_place(|| Replicas::open(config.node_id, image, settings, directories, now)))
     };
-    replicas.lead(now).await;
     let fetch_sessions =
         FetchSessions::new(config.settings.max_incremental_fetch_session_cache_slots.max(0) as usize, env.seed);
     let node = Arc::new(Node {
@@ -130,13 +133,15 @@ pub(crate) async fn start(config: ServerConfig) -> Result<Broker, StartError> {
         producer_ids: tokio::sync::Mutex::new(ProducerIds::default()),
         clock: env.clock,
     });
-    let (stop, stopped) = watch::channel(false);
     let (stop_following, following_stopped) = watch::channel(false);
+    let follower = tokio::spawn(follow(Arc::clone(&node), changes, following_stopped));
+    unfence(&node).await?;
+    let (stop, stopped) = watch::channel(false);
     let addresses = listeners.iter().flat_map(BoundListener::addresses).collect();
     Ok(Broker {
         server: tokio::spawn(server::serve(Arc::clone(&node), listeners, stopped.clone())),
         maintenance: tokio::spawn(crate::maintenance::run(Arc::clone(&node), disk, stopped)),
-        follower: tokio::spawn(follow(Arc::clone(&node), changes, following_stopped)),
+        follower,
         node,
         stop,
         stop_following,
@@ -152,12 +157,12 @@ fn bind(config: &ServerConfig) -> Result<Vec<BoundListener>, StartError> {
         backlog: settings.socket_listen_backlog_size,
     };
     let bound = config.listeners.iter().map(|listener| {
-        let host = match &listener.bind {
-            Bind::Wildcard => "",
-            Bind::Loopback => "localhost",
-            Bind::Host(host) => host,
+        let hosts: &[&str] = match &listener.bind {
+            Bind::Wildcard => &[""],
+            Bind::Loopback => &["127.0.0.1", "::1"],
+            Bind::Host(host) => &[host],
         };
-        BoundListener::bind(&listener.name, host, listener.port, options).map_err(StartError::from)
+        BoundListener::bind(&listener.name, hosts, listener.port, options).map_err(StartError::from)
     });
     bound.collect()
 }
@@ -243,14 +248,14 @@ fn start_controller(
     Ok(Controller::start(controller, Arc::clone(disk), env.clone())?)
 }
 
-/// Registers this broker and lifts its fence. Returns its epoch and the changes from then on.
+/// Registers this broker, which stays fenced: it leads nothing before its logs are open. Returns its epoch.
 async fn register(
     config: &ServerConfig,
     controller: &Controller,
     cluster_id: &str,
     directory_ids: &[Uuid],
     bound: &[BoundListener],
-) -> Result<(i64, Changes), StartError> {
+) -> Result<i64, StartError> {
     let text = |text: &str| StrBytes::from_string(text.to_owned());
     let listeners = config.listeners.iter().zip(bound).map(|(listener, bound)| {
         let (host, port) = match &listener.advertised {
@@ -278,10 +283,10 @@ async fn register(
         .with_log_dirs(directory_ids.to_vec());
     let deadline = Instant::now() + REGISTRATION_TIMEOUT;
     let failed = |what: &str| StartError::Registration(what.to_owned());
-    let broker_epoch = loop {
+    loop {
         match controller.submit(Operation::RegisterBroker { version: 4, request: request.clone() }, deadline).await {
             Ok(submitted) => match submitted.response {
-                Response::RegisterBroker(response) if response.error_code == 0 => break response.broker_epoch,
+                Response::RegisterBroker(response) if response.error_code == 0 => return Ok(response.broker_epoch),
                 Response::RegisterBroker(response) => {
                     let error = ResponseError::try_from_code(response.error_code);
                     return Err(failed(
@@ -295,14 +300,20 @@ async fn register(
             }
             Err(error) => return Err(failed(&error.to_string())),
         }
-    };
+    }
+}
+
+/// Lifts the fence and waits until this broker leads what that gives it.
+async fn unfence(node: &Node) -> Result<(), StartError> {
     let heartbeat = BrokerHeartbeatRequest::default()
-        .with_broker_id(BrokerId(config.node_id))
-        .with_broker_epoch(broker_epoch)
-        .with_current_metadata_offset(controller.image().offset);
+        .with_broker_id(BrokerId(node.id))
+        .with_broker_epoch(node.broker_epoch)
+        .with_current_metadata_offset(node.image().offset);
     let operation = Operation::BrokerHeartbeat { version: 1, request: heartbeat };
-    controller.submit(operation, deadline).await.map_err(|error| failed(&error.to_string()))?;
-    Ok((broker_epoch, controller.changes()))
+    match node.submit(operation, REGISTRATION_TIMEOUT).await {
+        Ok(_) => Ok(()),
+        Err(error) => Err(StartError::Registration(error.to_string())),
+    }
 }
 
 fn host_name() -> String {

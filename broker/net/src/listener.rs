@@ -63,35 +63,25 @@ pub struct Accepted {
 }
 
 impl Listener {
-    /// Binds every address that `host` means: one dual-stack socket for `""`, else one for each resolved address.
+    /// Binds every address that `hosts` mean: one dual-stack socket for `""`, else one for each resolved address.
     ///
     /// Must be called within a tokio runtime, whose reactor the sockets join.
-    pub fn bind(host: &str, port: u16, options: SocketOptions) -> Result<Vec<Self>, ListenerError> {
-        if host.is_empty() {
-            let any_v6 = SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), port);
-            return match bind_address(any_v6, false, options) {
-                Err(ListenerError::Bind { source, .. }) if no_ipv6(&source) => {
-                    bind_address(SocketAddr::from(([0, 0, 0, 0], port)), false, options).map(|listener| vec![listener])
+    pub fn bind(hosts: &[&str], port: u16, options: SocketOptions) -> Result<Vec<Self>, ListenerError> {
+        let mut listeners: Vec<Self> = Vec::new();
+        for address in resolve(hosts, port)? {
+            let mut address = address;
+            // Port 0 lets the kernel choose once; the other addresses take the same.
+            if let Some(first) = listeners.first() {
+                address.set_port(first.address.port());
+            }
+            let any = address.ip().is_unspecified() && hosts.contains(&"");
+            match bind_address(address, !any, options) {
+                Ok(listener) => listeners.push(listener),
+                Err(ListenerError::Bind { source, .. }) if any && no_ipv6(&source) => {
+                    let any_v4 = SocketAddr::from(([0, 0, 0, 0], address.port()));
+                    listeners.push(bind_address(any_v4, false, options)?);
                 }
-                bound => bound.map(|listener| vec![listener]),
-            };
-        }
-        let mut addresses: Vec<SocketAddr> = (host, port)
-            .to_socket_addrs()
-            .map_err(|source| ListenerError::Resolve { host: host.to_owned(), source })?
-            .collect();
-        addresses.sort_unstable();
-        addresses.dedup();
-        let mut listeners = Vec::with_capacity(addresses.len());
-        let mut chosen_port = port;
-        for mut address in addresses {
-            address.set_port(chosen_port);
-            match bind_address(address, true, options) {
-                Ok(listener) => {
-                    chosen_port = listener.address.port();
-                    listeners.push(listener);
-                }
-                // A name such as localhost may mean ::1 on a machine that has no IPv6.
+                // localhost may mean ::1 on a machine that has no IPv6.
                 Err(ListenerError::Bind { source, .. }) if !listeners.is_empty() && no_ipv6(&source) => {}
                 Err(error) => return Err(error),
             }
@@ -117,6 +107,21 @@ impl Listener {
             local: unmap(local),
         })
     }
+}
+
+fn resolve(hosts: &[&str], port: u16) -> Result<Vec<SocketAddr>, ListenerError> {
+    let mut addresses = Vec::new();
+    for host in hosts {
+        if host.is_empty() {
+            addresses.push(SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), port));
+            continue;
+        }
+        let resolved = (*host, port).to_socket_addrs();
+        addresses.extend(resolved.map_err(|source| ListenerError::Resolve { host: (*host).to_owned(), source })?);
+    }
+    addresses.sort_unstable();
+    addresses.dedup();
+    Ok(addresses)
 }
 
 /// An IPv4 peer on a dual-stack socket is shown as the IPv4 address it has.

@@ -200,7 +200,7 @@ impl Replicas {
         let Some(partitions) = self.topics.load().get(&topic.id).cloned() else { return };
         self.topics.rcu(|topics| topics.without(&topic.id));
         for partition in partitions.values() {
-            partition.resign();
+            partition.retire();
             match partition.with_log(|log| log.delete(Uuid::from_u128(rand::random()), now)).await {
                 Ok(deletion) => {
                     self.directories.forget(partition.log_dir);
@@ -346,15 +346,6 @@ impl Replicas {
         self.topics.store(Arc::new(topics.into_iter().map(|(id, partitions)| (id, Arc::new(partitions))).collect()));
     }
 
-    /// Takes the leadership that the metadata gives this broker; called once, after [`Replicas::open`].
-    pub async fn lead(&self, now: Timestamp) {
-        let image = self.image();
-        for topic in image.topics.iter() {
-            let partitions = self.topics.load().get(&topic.id).cloned().unwrap_or_default();
-            self.follow(&image, topic, &partitions, now).await;
-        }
-    }
-
     /// Flushes and closes every log, writes the checkpoints and the clean shutdown marks.
     pub fn close(&self, broker_epoch: i64, now: Timestamp) {
         let partitions = self.all();
@@ -365,7 +356,7 @@ impl Replicas {
                 scope.spawn(move || {
                     let mut clean = true;
                     for partition in partitions.iter().filter(|partition| partition.log_dir == log_dir) {
-                        partition.resign();
+                        partition.retire();
                         if let Err(error) = partition.with_log_blocking(|log| log.close(now)) {
                             clean = false;
                             tracing::error!(

@@ -187,6 +187,7 @@ pub struct Partition {
     high_watermark: AtomicI64,
     recovery_point: AtomicI64,
     last_append_was_slow: AtomicBool,
+    retired: AtomicBool,
     /// Whether the committer has this partition in its queue.
     pub(super) commit_requested: AtomicBool,
     /// Fetches that wait for this partition.
@@ -220,6 +221,7 @@ impl Partition {
             high_watermark: AtomicI64::new(high_watermark),
             recovery_point: AtomicI64::new(flushed),
             last_append_was_slow: AtomicBool::new(false),
+            retired: AtomicBool::new(false),
             commit_requested: AtomicBool::new(false),
             fetch_waiters: FetchWaiters::default(),
         })
@@ -350,9 +352,7 @@ impl Partition {
             log.append_as_leader(records, leader_epoch, origin, now)
         };
         self.last_append_was_slow.store(started.elapsed() > SLOW_APPEND, Ordering::Relaxed);
-        if log.is_offline() {
-            self.fail();
-        }
+        self.notice_failure(log);
         result
     }
 
@@ -416,9 +416,7 @@ impl Partition {
     pub async fn with_log<T>(&self, change: impl FnOnce(&mut Log) -> T) -> T {
         let mut log = self.log.lock().await;
         let result = tokio::task::block_in_place(|| change(&mut log));
-        if log.is_offline() {
-            self.fail();
-        }
+        self.notice_failure(&log);
         result
     }
 
@@ -426,9 +424,7 @@ impl Partition {
     pub fn with_log_blocking<T>(&self, change: impl FnOnce(&mut Log) -> T) -> T {
         let mut log = self.log.blocking_lock();
         let result = change(&mut log);
-        if log.is_offline() {
-            self.fail();
-        }
+        self.notice_failure(&log);
         result
     }
 
@@ -475,13 +471,22 @@ impl Partition {
         }
     }
 
-    /// This broker gives the partition up: its topic is gone or its disk failed.
-    pub fn resign(&self) {
+    /// This broker gives the partition up: its topic is gone, or the broker stops. Its log may now be closed.
+    pub fn retire(&self) {
+        self.retired.store(true, Ordering::Release);
+        self.resign();
+    }
+
+    fn resign(&self) {
         self.state.lock().leader = None;
         self.publish(None, None);
     }
 
-    fn fail(&self) {
+    /// A log that went offline without having been closed has met a failing disk.
+    fn notice_failure(&self, log: &Log) {
+        if !log.is_offline() || self.retired.load(Ordering::Acquire) {
+            return;
+        }
         if !self.dir_offline.swap(true, Ordering::AcqRel) {
             tracing::error!(
                 target: "kafka.log.LogManager",

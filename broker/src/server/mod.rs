@@ -20,9 +20,9 @@ pub struct BoundListener {
 }
 
 impl BoundListener {
-    /// Binds every address `host` means. A port of 0 lets the kernel choose.
-    pub fn bind(name: &str, host: &str, port: u16, options: SocketOptions) -> Result<Self, ListenerError> {
-        Ok(Self { name: name.into(), sockets: Listener::bind(host, port, options)? })
+    /// Binds every address the hosts mean. A port of 0 lets the kernel choose one for all of them.
+    pub fn bind(name: &str, hosts: &[&str], port: u16, options: SocketOptions) -> Result<Self, ListenerError> {
+        Ok(Self { name: name.into(), sockets: Listener::bind(hosts, port, options)? })
     }
 
     /// The addresses that are listened on.
