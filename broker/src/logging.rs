@@ -3,17 +3,15 @@
 //! The pattern is `[%d] %p %m (%c)%n` of Kafka's log4j2.yaml. A logger's name is the event's target; Kafka's own names
 //! stand in the source where tools wait for a line, and a Rust path is written with dots. Levels are inherited along
 //! the dots: `KAFKA_LOG4J_ROOT_LOGLEVEL` for the root, `KAFKA_LOG4J_LOGGERS=kafka=INFO,kafka.request.logger=WARN` for
-//! what is below it. A level that lets nothing through costs one load per call site.
+//! what is below it. A call site whose level is shut costs one load.
 
 pub mod lifecycle;
 
 use std::{
     fmt::{self, Write as _},
     io::Write as _,
-    sync::Arc,
 };
 
-use arc_swap::ArcSwap;
 use jiff::{Timestamp, tz::TimeZone};
 use tracing::{
     Event, Level, Metadata, Subscriber,
@@ -83,26 +81,30 @@ fn parse_level(text: &str) -> Option<LevelFilter> {
 
 /// Sends every event of this process to stdout from now on. Later calls change nothing.
 pub fn install(levels: Levels) {
-    let layer = Log4j { levels: Arc::new(ArcSwap::from_pointee(levels)), time_zone: TimeZone::system() };
+    let layer = Log4j { levels, time_zone: TimeZone::system() };
     let _ = tracing::subscriber::set_global_default(Registry::default().with(layer));
 }
 
 struct Log4j {
-    levels: Arc<ArcSwap<Levels>>,
+    levels: Levels,
     time_zone: TimeZone,
 }
 
 impl<S: Subscriber> Layer<S> for Log4j {
     fn register_callsite(&self, metadata: &'static Metadata<'static>) -> Interest {
-        if metadata.is_event() && *metadata.level() <= self.levels.load().of(metadata.target()) {
+        if metadata.is_event() && *metadata.level() <= self.levels.of(metadata.target()) {
             Interest::always()
         } else {
             Interest::never()
         }
     }
 
+    fn max_level_hint(&self) -> Option<LevelFilter> {
+        self.levels.loggers.iter().map(|(_, level)| *level).chain([self.levels.root]).max()
+    }
+
     fn enabled(&self, metadata: &Metadata<'_>, _: Context<'_, S>) -> bool {
-        metadata.is_event() && *metadata.level() <= self.levels.load().of(metadata.target())
+        metadata.is_event() && *metadata.level() <= self.levels.of(metadata.target())
     }
 
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
@@ -157,7 +159,7 @@ impl Visit for Fields {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Mutex;
+    use std::sync::{Arc, Mutex};
 
     use super::*;
 

@@ -381,6 +381,32 @@ fn a_file_of_the_zookeeper_era_starts_combined_with_warnings() {
 }
 
 #[test]
+fn the_environment_of_testcontainers_is_a_configuration() {
+    let environment = "KAFKA_LISTENERS=PLAINTEXT://0.0.0.0:9092,BROKER://0.0.0.0:9093,CONTROLLER://0.0.0.0:9094 | \
+                       KAFKA_LISTENER_SECURITY_PROTOCOL_MAP=BROKER:PLAINTEXT,PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT | \
+                       KAFKA_INTER_BROKER_LISTENER_NAME=BROKER | KAFKA_PROCESS_ROLES=broker,controller | \
+                       KAFKA_CONTROLLER_LISTENER_NAMES=CONTROLLER | KAFKA_NODE_ID=1 | \
+                       KAFKA_CONTROLLER_QUORUM_VOTERS=1@localhost:9094 | KAFKA_OFFSETS_TOPIC_NUM_PARTITIONS=1 | \
+                       KAFKA_LOG_FLUSH_INTERVAL_MESSAGES=9223372036854775807 | KAFKA_JMX_PORT=9101 | \
+                       KAFKA_GROUP_INITIAL_REBALANCE_DELAY_MS=0 | CLUSTER_ID=4L6g3nShT-eMCtK--X86sw | \
+                       KAFKA_ADVERTISED_LISTENERS=PLAINTEXT://localhost:32768,BROKER://172.17.0.2:9093,";
+    let Loaded { config, warnings } = load(&sources(environment, "")).unwrap();
+    let any = || Bind::Host("0.0.0.0".to_owned());
+    assert_eq!(
+        listeners(&config),
+        [
+            ("PLAINTEXT", any(), 9092, endpoint("localhost", 32768)),
+            ("BROKER", any(), 9093, endpoint("172.17.0.2", 9093)),
+        ]
+    );
+    assert_eq!(config.settings.offsets_topic_num_partitions, 1);
+    assert_eq!(
+        warnings,
+        ["accepted without effect, since consumer groups are not served yet: group.initial.rebalance.delay.ms"]
+    );
+}
+
+#[test]
 fn a_missing_or_broken_file_is_one_line() {
     let missing = load(&Sources { file: Some("/does/not/exist".into()), ..Sources::default() }).unwrap_err();
     assert_eq!(

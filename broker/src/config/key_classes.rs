@@ -77,13 +77,17 @@ const WITHOUT_EFFECT: [(&str, &[&str]); 13] = [
             "controller.quorum.",
             "controller.socket.timeout.ms",
             "socket.connection.setup.",
+            "broker.heartbeat.interval.ms",
+            "broker.session.timeout.ms",
+            "log.dir.failure.timeout.ms",
+            "request.timeout.ms",
             "initial.broker.registration.timeout.ms",
             "inter.broker.",
         ],
     ),
     (
         "the metadata log is this broker's own",
-        &["metadata.log.segment.", "metadata.max.", "internal.metadata.", "unstable."],
+        &["metadata.log.segment.", "metadata.log.max.", "metadata.max.", "internal.metadata.", "unstable."],
     ),
     (
         "quotas are not served yet",
@@ -141,14 +145,9 @@ const SPOKEN_FOR: [&str; 6] = [
     "zookeeper.connect",
 ];
 
-/// The keys that a fuller name in another row takes out of a prefix.
-const HONOURED: [&str; 5] = [
-    "inter.broker.listener.name",
-    "controller.quorum.voters",
-    "controller.quorum.bootstrap.servers",
-    "controller.quorum.election.timeout.ms",
-    "transaction.max.timeout.ms",
-];
+/// Keys that are honoured though a prefix above covers them.
+const HONOURED: [&str; 3] =
+    ["inter.broker.listener.name", "controller.quorum.voters", "controller.quorum.bootstrap.servers"];
 
 /// Refuses what must not start; returns one warning for each reason, with the keys it is about.
 pub(super) fn check(

@@ -9,13 +9,15 @@ use super::{ConfigError, load::Unset};
 /// Rewrites the set into today's keys; returns one warning for each thing that a person should know.
 pub(super) fn translate(set: &mut BTreeMap<String, String>, unset: Unset) -> Result<Vec<String>, ConfigError> {
     let mut warnings = Vec::new();
-    let without_roles = !set.contains_key("process.roles");
-    if without_roles && set.keys().any(|key| key.starts_with("zookeeper.")) {
-        warnings.push(
-            "zookeeper.connect belongs to Kafka before 4.0 and is ignored: without process.roles this node starts as \
-             broker and controller and keeps the metadata itself; nothing is read from ZooKeeper"
-                .to_owned(),
-        );
+    if set.contains_key("zookeeper.connect") {
+        let how = if set.contains_key("process.roles") {
+            "this node keeps the metadata itself"
+        } else {
+            "without process.roles this node starts as broker and controller and keeps the metadata itself"
+        };
+        warnings.push(format!(
+            "zookeeper.connect belongs to Kafka before 4.0 and is ignored: {how}; nothing is read from ZooKeeper"
+        ));
     }
     node_id(set, &mut warnings)?;
     listeners(set, unset, &mut warnings);
