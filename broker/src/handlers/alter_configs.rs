@@ -3,15 +3,13 @@
 //! Versions 0-2 (v2 flexible). What concerns this broker is validated here, then the controller decides
 //! (`milena_metadata::decide::alter_configs_legacy`). Source: `ConfigAdminManager.preprocess`, `process`.
 
-use std::collections::BTreeMap;
-
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::alter_configs_request::AlterConfigsResource;
 use kafka_protocol::messages::alter_configs_response::AlterConfigsResourceResponse;
 use kafka_protocol::messages::{AlterConfigsRequest, AlterConfigsResponse};
 use milena_metadata::decide::{Operation, Response};
 
-use super::common::{ADMIN_TIMEOUT, BROKER, altered_broker, text};
+use super::common::{ADMIN_TIMEOUT, BROKER, altered_broker, in_order, text};
 use super::context::Context;
 use crate::config::{InvalidAlteration, validate_broker_replace};
 
@@ -19,12 +17,12 @@ type Key = (i8, String);
 
 pub(super) async fn handle(context: &Context<'_>, request: AlterConfigsRequest) -> AlterConfigsResponse {
     let order: Vec<Key> = request.resources.iter().map(key).collect();
-    let mut rows: BTreeMap<Key, AlterConfigsResourceResponse> = BTreeMap::new();
+    let mut rows: Vec<(Key, AlterConfigsResourceResponse)> = Vec::with_capacity(order.len());
     let mut forwarded = request.clone();
     forwarded.resources.retain(|resource| match validate(context, resource) {
         Ok(()) => true,
         Err((error, message)) => {
-            rows.insert(key(resource), row(resource, error, &message));
+            rows.push((key(resource), row(resource, error, &message)));
             false
         }
     });
@@ -36,10 +34,10 @@ pub(super) async fn handle(context: &Context<'_>, request: AlterConfigsRequest) 
                 response.responses.into_iter().map(|row| ((row.resource_type, row.resource_name.to_string()), row)),
             ),
             Ok(_) => unreachable!("the controller answers with the operation's own response"),
-            Err(error) => rows.extend(resources.iter().map(|resource| (key(resource), row(resource, error, "")))),
+            Err(error) => rows.extend(resources.iter().map(|resource| (key(resource), row(resource, error, &error.to_string())))),
         }
     }
-    AlterConfigsResponse::default().with_responses(order.iter().filter_map(|key| rows.remove(key)).collect())
+    AlterConfigsResponse::default().with_responses(in_order(&order, rows))
 }
 
 fn key(resource: &AlterConfigsResource) -> Key {

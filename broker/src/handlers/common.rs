@@ -158,3 +158,14 @@ pub(super) fn altered_broker(context: &Context<'_>, name: &str) -> Result<Broker
     }
     Err((ResponseError::InvalidRequest, format!("Unexpected broker id, expected {expected}, but received {id}")))
 }
+
+/// Rows that came by different roads, in the order in which their keys were asked for. A key may come twice.
+pub(super) fn in_order<K: PartialEq, R>(order: &[K], mut rows: Vec<(K, R)>) -> Vec<R> {
+    let mut ordered = Vec::with_capacity(order.len());
+    for key in order {
+        if let Some(place) = rows.iter().position(|(other, _)| other == key) {
+            ordered.push(rows.remove(place).1);
+        }
+    }
+    ordered
+}

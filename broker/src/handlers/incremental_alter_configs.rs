@@ -4,8 +4,6 @@
 //! controller decides (`milena_metadata::decide::alter_configs`). One bad key leaves its whole resource unchanged.
 //! Source: `ConfigAdminManager.preprocess`.
 
-use std::collections::BTreeMap;
-
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::incremental_alter_configs_request::AlterConfigsResource;
 use kafka_protocol::messages::incremental_alter_configs_response::AlterConfigsResourceResponse;
@@ -13,7 +11,7 @@ use kafka_protocol::messages::{IncrementalAlterConfigsRequest, IncrementalAlterC
 use kafka_protocol::protocol::StrBytes;
 use milena_metadata::decide::{Operation, Response};
 
-use super::common::{ADMIN_TIMEOUT, BROKER, altered_broker, text};
+use super::common::{ADMIN_TIMEOUT, BROKER, altered_broker, in_order, text};
 use super::context::Context;
 use crate::config::{AlterOperation, Alteration, InvalidAlteration, validate_broker_alter};
 
@@ -25,12 +23,12 @@ pub(super) async fn handle(
     request: IncrementalAlterConfigsRequest,
 ) -> IncrementalAlterConfigsResponse {
     let order: Vec<Key> = request.resources.iter().map(key).collect();
-    let mut rows: BTreeMap<Key, AlterConfigsResourceResponse> = BTreeMap::new();
+    let mut rows: Vec<(Key, AlterConfigsResourceResponse)> = Vec::with_capacity(order.len());
     let mut forwarded = request.clone();
     forwarded.resources.retain(|resource| match preprocess(context, resource) {
         Ok(()) => true,
         Err((error, message)) => {
-            rows.insert(key(resource), row(resource, error.code(), &message));
+            rows.push((key(resource), row(resource, error.code(), &message)));
             false
         }
     });
@@ -43,11 +41,11 @@ pub(super) async fn handle(
             ),
             Ok(_) => unreachable!("the controller answers with the operation's own response"),
             Err(error) => {
-                rows.extend(resources.iter().map(|resource| (key(resource), row(resource, error.code(), ""))));
+                rows.extend(resources.iter().map(|resource| (key(resource), row(resource, error.code(), &error.to_string()))));
             }
         }
     }
-    IncrementalAlterConfigsResponse::default().with_responses(order.iter().filter_map(|key| rows.remove(key)).collect())
+    IncrementalAlterConfigsResponse::default().with_responses(in_order(&order, rows))
 }
 
 fn key(resource: &AlterConfigsResource) -> Key {
