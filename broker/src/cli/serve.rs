@@ -26,10 +26,10 @@ pub(super) fn run(sources: &Sources) -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return fail(&format!("cannot start threads: {error}")),
     };
-    match runtime.block_on(Box::pin(serve(config))) {
-        Ok(code) => code,
-        Err(message) => fail(&message),
-    }
+    let served = runtime.block_on(serve(config));
+    // What still runs is a recovery that a signal has made pointless; the next start begins it anew.
+    runtime.shutdown_background();
+    served.unwrap_or_else(|message| fail(&message))
 }
 
 async fn serve(config: ServerConfig) -> Result<ExitCode, String> {
@@ -43,10 +43,11 @@ async fn serve(config: ServerConfig) -> Result<ExitCode, String> {
     let mut signals = Signals::new().map_err(|error| format!("cannot register signal handlers: {error}"))?;
     lifecycle::registered_signal_handlers();
     lifecycle::starting(node_id);
-    let starting = Broker::start(config);
-    // A signal while logs are recovered ends the process at once: nothing is acknowledged yet.
+    // Recovery blocks its thread, and signals must be heard meanwhile: they end the process at once, since nothing has
+    // been acknowledged yet.
+    let starting = tokio::spawn(Broker::start(config));
     let broker = tokio::select! {
-        started = Box::pin(starting) => started.map_err(|error| error.to_string())?,
+        started = starting => started.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?,
         ended = signals.next() => {
             lifecycle::terminating(node_id, ended.name);
             return Ok(ExitCode::from(ended.exit_code));
