@@ -184,6 +184,7 @@ async fn run(
     let mut writer = Writer::new(&config, env, node.clone(), Arc::clone(&published), inbox);
     tokio::select! {
         () = writer.run() => {}
+        () = node.tick_in_company() => {}
         // An error says that the last handle is gone.
         _ = stopped.wait_for(|stop| *stop) => {}
     }

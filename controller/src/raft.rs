@@ -168,6 +168,20 @@ impl RaftNode {
         }
     }
 
+    /// Lets Raft's clock tick only while there is somebody to send heartbeats to or to hear them from: a lone idle node is not woken 25 times a second.
+    /// Runs until it is dropped.
+    pub(crate) async fn tick_in_company(&self) {
+        let mut metrics = self.raft.server_metrics();
+        loop {
+            let company =
+                metrics.borrow_watched().membership_config.membership().nodes().any(|(node, _)| *node != self.member);
+            self.raft.runtime_config().tick(company);
+            if metrics.changed().await.is_err() {
+                return std::future::pending().await;
+            }
+        }
+    }
+
     /// Who leads, as this node hears of it.
     pub(crate) fn watch(&self) -> LeaderWatch {
         LeaderWatch { metrics: self.raft.server_metrics(), member: self.member }

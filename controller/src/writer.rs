@@ -154,13 +154,14 @@ impl Writer {
 
     /// Decides as the leader of `term` until that ends; `false` when there will be no more requests.
     async fn lead(&mut self, term: u64) -> bool {
+        let mut watch = self.node.watch();
         if self.published.image().features.metadata_version() == 0 {
             let records = bootstrap_records(&self.static_config);
             if self.propose(term, &records).await.is_err() {
-                return true;
+                // Nothing can be decided before it; try again when the quorum has changed.
+                return watch.changed().await;
             }
         }
-        let mut watch = self.node.watch();
         while watch.leads_in(term) {
             if self.waiting.is_empty() {
                 tokio::select! {

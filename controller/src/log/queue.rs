@@ -129,3 +129,107 @@ fn write_batch(segments: &mut Segments, batch: &[Request]) -> Result<(), Metadat
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use milena_storage::{
+        disk::{Disk, Fault, SimDisk},
+        env::DiskJob,
+    };
+
+    use super::*;
+    use crate::log::frame::{Entry, LogId, Payload};
+
+    /// Holds jobs until they are let go: a disk that is busy for as long as the test wants.
+    #[derive(Debug, Default)]
+    struct Held(Mutex<Vec<HeldJob>>);
+
+    struct HeldJob(DiskJob);
+
+    impl std::fmt::Debug for HeldJob {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("job")
+        }
+    }
+
+    impl Held {
+        fn let_go(&self) {
+            let jobs = std::mem::take(&mut *self.0.lock().unwrap());
+            jobs.into_iter().for_each(|job| (job.0)());
+        }
+    }
+
+    impl DiskThreads for Held {
+        fn run(&self, _log_dir: usize, job: DiskJob) {
+            self.0.lock().unwrap().push(HeldJob(job));
+        }
+    }
+
+    type Outcomes = Arc<Mutex<Vec<(u64, bool)>>>;
+
+    async fn push(queue: &LogQueue, index: u64, outcomes: &Outcomes) {
+        let outcomes = Arc::clone(outcomes);
+        let entry = Entry { id: LogId { term: 1, index }, payload: Payload::Blank };
+        let callback = Box::new(move |result: io::Result<()>| outcomes.lock().unwrap().push((index, result.is_ok())));
+        queue.push(vec![Frame::Entry(entry)], Durability::Synced, callback).await;
+    }
+
+    fn queue_on(disk: &SimDisk) -> (LogQueue, Arc<Held>) {
+        let (segments, _) =
+            Segments::open(Arc::new(disk.clone()) as Arc<dyn Disk>, Path::new("/log"), 1 << 20).unwrap();
+        let held = Arc::new(Held::default());
+        (LogQueue::new(segments, Arc::clone(&held) as _, 0), held)
+    }
+
+    #[tokio::test]
+    async fn what_waits_while_the_disk_is_busy_shares_one_sync() {
+        let disk = SimDisk::new(0);
+        let (queue, held) = queue_on(&disk);
+        let outcomes = Outcomes::default();
+        for index in 0..10 {
+            push(&queue, index, &outcomes).await;
+        }
+        assert_eq!(held.0.lock().unwrap().len(), 1, "one drain at a time keeps the order");
+        assert_eq!(*outcomes.lock().unwrap(), []);
+        let before = disk.operations();
+        held.let_go();
+        assert_eq!(disk.operations() - before, 10 + 1, "ten writes and one sync");
+        assert_eq!(*outcomes.lock().unwrap(), (0..10).map(|index| (index, true)).collect::<Vec<_>>());
+
+        push(&queue, 10, &outcomes).await;
+        held.let_go();
+        assert_eq!(outcomes.lock().unwrap().last(), Some(&(10, true)));
+    }
+
+    #[tokio::test]
+    async fn a_failed_sync_fails_all_that_waited_for_it_and_all_that_come_later() {
+        let disk = SimDisk::new(0);
+        let (queue, held) = queue_on(&disk);
+        let outcomes = Outcomes::default();
+        push(&queue, 0, &outcomes).await;
+        push(&queue, 1, &outcomes).await;
+        disk.fail_after(2, Fault::Broken);
+        held.let_go();
+        push(&queue, 2, &outcomes).await;
+        held.let_go();
+        assert_eq!(*outcomes.lock().unwrap(), [(0, false), (1, false), (2, false)]);
+    }
+
+    #[tokio::test]
+    async fn a_full_queue_makes_the_asker_wait() {
+        let disk = SimDisk::new(0);
+        let (queue, held) = queue_on(&disk);
+        let outcomes = Outcomes::default();
+        for index in 0..REQUESTS_MAX as u64 {
+            push(&queue, index, &outcomes).await;
+        }
+        let mut one_more = Box::pin(push(&queue, REQUESTS_MAX as u64, &outcomes));
+        assert!(futures_util::poll!(&mut one_more).is_pending());
+        held.let_go();
+        one_more.await;
+        held.let_go();
+        assert_eq!(outcomes.lock().unwrap().len(), REQUESTS_MAX + 1);
+    }
+}
