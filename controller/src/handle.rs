@@ -185,6 +185,8 @@ async fn run(
     tokio::select! {
         () = writer.run() => {}
         () = node.tick_in_company() => {}
+        // It does not heal: whoever waits is told at once.
+        reason = node.failed() => tracing::error!("The metadata quorum failed: {reason}"),
         // An error says that the last handle is gone.
         _ = stopped.wait_for(|stop| *stop) => {}
     }

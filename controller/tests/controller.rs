@@ -10,7 +10,7 @@ use kafka_protocol::messages::{
 };
 use kafka_protocol::protocol::StrBytes;
 use milena_controller::{
-    Controller, ControllerConfig, METADATA_DIRECTORY, NodeId, Operation, Response, StartError, SubmitError,
+    Controller, ControllerConfig, METADATA_DIRECTORY, NodeId, Operation, Response, StartError, SubmitError, Submitted,
 };
 use milena_storage::{
     disk::{Crash, Disk, Fault, OsDisk, SimDisk},
@@ -85,7 +85,8 @@ async fn unfence(controller: &Controller, epoch: i64) {
         .with_broker_id(BrokerId(1))
         .with_broker_epoch(epoch)
         .with_current_metadata_offset(controller.image().offset);
-    controller.submit(Operation::BrokerHeartbeat { version: 1, request }, soon()).await.unwrap();
+    // An error is seen by whoever looks for the broker afterwards.
+    let _ = controller.submit(Operation::BrokerHeartbeat { version: 1, request }, soon()).await;
 }
 
 fn producer_ids(epoch: i64) -> Operation {
@@ -289,6 +290,54 @@ async fn a_disk_that_fails_stops_the_controller_and_says_so() {
     assert!(!failure.reason.is_empty());
     assert_eq!(controller.submit(registration(3), soon()).await, Err(SubmitError::Stopped));
     controller.shutdown().await;
+}
+
+/// Creates topics until the machine stops at operation `stops_at` of its disk; returns those that were acknowledged.
+async fn create_topics_until_the_stop(disk: &SimDisk, stops_at: u64) -> Vec<String> {
+    disk.fail_after(stops_at, Fault::Stop);
+    let mut config = config(Path::new("/data"));
+    config.snapshot_entries = 4;
+    config.segment_bytes = 600;
+    let mut acknowledged = Vec::new();
+    let Ok(controller) = Controller::start(config, Arc::new(disk.clone()), env(InlineThreads)) else {
+        return acknowledged;
+    };
+    if let Ok(Submitted { response: Response::RegisterBroker(response), .. }) =
+        controller.submit(registration(1), soon()).await
+    {
+        unfence(&controller, response.broker_epoch).await;
+    }
+    for index in 0..8 {
+        let name = format!("topic-{index}");
+        let Ok(submitted) = controller.submit(topic(&name), soon()).await else { break };
+        let Response::CreateTopics(response) = submitted.response else { panic!("wrong answer") };
+        if response.topics.iter().all(|topic| topic.error_code == 0) {
+            acknowledged.push(name);
+        }
+    }
+    controller.shutdown().await;
+    acknowledged
+}
+
+#[tokio::test]
+async fn no_acknowledged_topic_is_lost_by_a_power_cut_at_any_operation_of_the_disk() {
+    let disk = sim_disk();
+    let before = disk.operations();
+    assert_eq!(create_topics_until_the_stop(&disk, u64::MAX / 2).await.len(), 8);
+    let operations = disk.operations() - before;
+    for stops_at in 0..=operations {
+        let disk = sim_disk();
+        let acknowledged = create_topics_until_the_stop(&disk, stops_at).await;
+        disk.crash(Crash::Power(stops_at));
+        let controller = start(&disk);
+        register(&controller, 2).await;
+        let image = controller.image();
+        for name in &acknowledged {
+            assert!(image.topics.by_name(name).is_some(), "{name} is lost, stopped at operation {stops_at}");
+        }
+        assert!(image.topics.iter().count() <= acknowledged.len() + 1, "something was invented, stopped at {stops_at}");
+        controller.shutdown().await;
+    }
 }
 
 #[test]

@@ -157,7 +157,9 @@ mod tests {
     impl Held {
         fn let_go(&self) {
             let jobs = std::mem::take(&mut *self.0.lock().unwrap());
-            jobs.into_iter().for_each(|job| (job.0)());
+            for job in jobs {
+                (job.0)();
+            }
         }
     }
 
