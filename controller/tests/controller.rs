@@ -178,6 +178,25 @@ async fn changes_come_in_order_and_none_is_lost() {
     assert_eq!(latest, target);
 }
 
+#[tokio::test]
+async fn a_subscriber_that_falls_behind_loses_nothing() {
+    const UNREAD_MAX: usize = 1024;
+    let controller = start(&sim_disk());
+    let epoch = register(&controller, 1).await;
+    let mut changes = controller.changes();
+    for _ in 0..UNREAD_MAX {
+        controller.submit(producer_ids(epoch), soon()).await.unwrap();
+    }
+    let mut held_up = std::pin::pin!(controller.submit(producer_ids(epoch), soon()));
+    assert!(futures_util::poll!(&mut held_up).is_pending());
+    for block in 1..=UNREAD_MAX as i64 {
+        assert_eq!(changes.next().await.unwrap().image.producer_ids.next_producer_id, 1000 * block);
+    }
+    held_up.await.unwrap();
+    assert_eq!(changes.next().await.unwrap().image, controller.image());
+    controller.shutdown().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn many_askers_at_once_get_answers_that_build_upon_each_other() {
     let dir = tempfile::tempdir().unwrap();
