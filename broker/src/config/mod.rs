@@ -1,6 +1,6 @@
 //! What this node was told: the properties file, the environment, the command line, and what was altered since.
 //!
-//! [`load`] reads the layers (shipped values or a file, then `KAFKA_*`, then `--override`) into a [`ServerConfig`]:
+//! [`load()`] reads the layers (shipped values or a file, then `KAFKA_*`, then `--override`) into a [`ServerConfig`]:
 //! typed, checked by Kafka's rules and in Kafka's words. [`BrokerSettings`] holds the values that requests read;
 //! [`LiveConfig`] lays the dynamic configs of the metadata image over them and swaps the result.
 //! [`describe_broker`] and [`validate_broker_alter`] are what DescribeConfigs and AlterConfigs say about a broker.
