@@ -208,7 +208,7 @@ mod tests {
     use std::path::Path;
 
     use milena_metadata::MetadataImage;
-    use milena_storage::{disk::OsDisk, env::InlineThreads};
+    use milena_storage::{disk::SimDisk, env::InlineThreads};
     use openraft::{
         StorageError,
         testing::log::{StoreBuilder, Suite},
@@ -223,16 +223,15 @@ mod tests {
 
     struct OnDisk;
 
-    impl StoreBuilder<TypeConfig, RaftLog, StateMachine, tempfile::TempDir> for OnDisk {
-        async fn build(&self) -> Result<(tempfile::TempDir, RaftLog, StateMachine), StorageError<TypeConfig>> {
-            let dir = tempfile::tempdir().unwrap();
-            let (log, state_machine) = store(dir.path());
-            Ok((dir, log, state_machine))
+    impl StoreBuilder<TypeConfig, RaftLog, StateMachine> for OnDisk {
+        async fn build(&self) -> Result<((), RaftLog, StateMachine), StorageError<TypeConfig>> {
+            let (log, state_machine) = store(Path::new("/log"));
+            Ok(((), log, state_machine))
         }
     }
 
     fn store(dir: &Path) -> (RaftLog, StateMachine) {
-        let disk = Arc::new(OsDisk);
+        let disk = Arc::new(SimDisk::new(0));
         let (segments, view) = Segments::open(Arc::clone(&disk) as _, dir, 512).unwrap();
         let log = RaftLog::new(view, LogQueue::new(segments, Arc::new(InlineThreads), 0));
         let published = Arc::new(Published::new(Arc::new(MetadataImage::empty())));

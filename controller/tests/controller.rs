@@ -311,9 +311,9 @@ async fn a_disk_that_fails_stops_the_controller_and_says_so() {
     controller.shutdown().await;
 }
 
-/// Creates topics until the machine stops at operation `stops_at` of its disk; returns those that were acknowledged.
-async fn create_topics_until_the_stop(disk: &SimDisk, stops_at: u64) -> Vec<String> {
-    disk.fail_after(stops_at, Fault::Stop);
+/// Creates topics until operation `fails_at` of the disk meets `fault`; returns those that were acknowledged.
+async fn create_topics_until(disk: &SimDisk, fault: Fault, fails_at: u64) -> Vec<String> {
+    disk.fail_after(fails_at, fault);
     let mut config = config(Path::new("/data"));
     config.snapshot_entries = 4;
     config.segment_bytes = 600;
@@ -338,25 +338,41 @@ async fn create_topics_until_the_stop(disk: &SimDisk, stops_at: u64) -> Vec<Stri
     acknowledged
 }
 
-#[tokio::test]
-async fn no_acknowledged_topic_is_lost_by_a_power_cut_at_any_operation_of_the_disk() {
+/// Every operation of the disk meets `fault` once, then `crash` follows and another life begins.
+async fn loses_nothing(fault: Fault, crash: impl Fn(u64) -> Crash) {
     let disk = sim_disk();
     let before = disk.operations();
-    assert_eq!(create_topics_until_the_stop(&disk, u64::MAX / 2).await.len(), 8);
+    assert_eq!(create_topics_until(&disk, fault, u64::MAX / 2).await.len(), 8);
     let operations = disk.operations() - before;
-    for stops_at in 0..=operations {
+    for fails_at in 0..=operations {
         let disk = sim_disk();
-        let acknowledged = create_topics_until_the_stop(&disk, stops_at).await;
-        disk.crash(Crash::Power(stops_at));
+        let acknowledged = create_topics_until(&disk, fault, fails_at).await;
+        disk.crash(crash(fails_at));
         let controller = start(&disk);
         register(&controller, 2).await;
         let image = controller.image();
         for name in &acknowledged {
-            assert!(image.topics.by_name(name).is_some(), "{name} is lost, stopped at operation {stops_at}");
+            assert!(image.topics.by_name(name).is_some(), "{name} is lost, {fault:?} at operation {fails_at}");
         }
-        assert!(image.topics.iter().count() <= acknowledged.len() + 1, "something was invented, stopped at {stops_at}");
+        assert!(image.topics.iter().count() <= acknowledged.len() + 1, "invented, {fault:?} at operation {fails_at}");
         controller.shutdown().await;
     }
+}
+
+#[tokio::test]
+async fn no_acknowledged_topic_is_lost_by_a_power_cut_at_any_operation_of_the_disk() {
+    loses_nothing(Fault::Stop, Crash::Power).await;
+}
+
+#[tokio::test]
+async fn no_acknowledged_topic_is_lost_by_an_error_of_any_operation_of_the_disk() {
+    loses_nothing(Fault::Broken, |_| Crash::Process).await;
+    loses_nothing(Fault::Broken, Crash::Power).await;
+}
+
+#[tokio::test]
+async fn no_acknowledged_topic_is_lost_by_a_full_disk() {
+    loses_nothing(Fault::Full, |_| Crash::Process).await;
 }
 
 #[test]
