@@ -239,7 +239,8 @@ mod tests {
         (log, StateMachine::new(published, store))
     }
 
-    #[tokio::test]
+    // The suite sleeps; here time is advanced instead.
+    #[tokio::test(start_paused = true)]
     async fn the_store_passes_the_suite_of_openraft() {
         Suite::test_all(OnDisk).await.unwrap();
     }
