@@ -14,10 +14,11 @@ use crate::log::frame::LogId;
 /// Changes a subscriber may have unread.
 const CHANGES_MAX: usize = 1024;
 
-/// One applied entry that changed something.
+/// One applied entry of the log. One that holds no records (the first of a leader's term, a change of the quorum) moves the offset alone: whoever waits
+/// for an offset sees every one of them.
 #[derive(Debug, Clone)]
 pub struct Change {
-    /// What it changed.
+    /// What it changed; empty if it holds no records.
     pub delta: Arc<MetadataDelta>,
     /// The metadata after it.
     pub image: Arc<MetadataImage>,
@@ -72,25 +73,19 @@ impl Published {
         Changes { start: self.image(), receiver }
     }
 
-    /// Publishes an image; `delta` is what it changed, `None` if nothing a subscriber could see.
-    pub(crate) async fn publish(
-        &self,
-        image: Arc<MetadataImage>,
-        delta: Option<Arc<MetadataDelta>>,
-        applied: Option<LogId>,
-    ) {
+    /// Publishes an image and what the entry `applied` changed to make it.
+    pub(crate) async fn publish(&self, image: MetadataImage, delta: MetadataDelta, applied: LogId) {
+        let change = Change { delta: Arc::new(delta), image: Arc::new(image) };
         let subscribers = {
             let subscribers = self.subscribers.lock().unwrap_or_else(PoisonError::into_inner);
-            self.image.store(Arc::clone(&image));
+            self.image.store(Arc::clone(&change.image));
             subscribers.clone()
         };
-        if let Some(delta) = delta {
-            for subscriber in subscribers {
-                // An error says that the subscriber is gone; the next subscription removes it.
-                let _ = subscriber.send(Change { delta: Arc::clone(&delta), image: Arc::clone(&image) }).await;
-            }
+        for subscriber in subscribers {
+            // An error says that the subscriber is gone; the next subscription removes it.
+            let _ = subscriber.send(change.clone()).await;
         }
-        self.applied.send_replace(applied);
+        self.applied.send_replace(Some(applied));
     }
 
     /// Ends every subscription.

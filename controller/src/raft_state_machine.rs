@@ -121,8 +121,7 @@ impl StateMachine {
         let id = from_raft_id(id);
         let offset = before.offset + records.len().max(1) as i64;
         let (image, delta) = before.apply(records, offset, id.term as i32);
-        let delta = (!records.is_empty()).then(|| Arc::new(delta));
-        self.published.publish(Arc::new(image), delta, Some(id)).await;
+        self.published.publish(image, delta, id).await;
     }
 }
 
@@ -174,7 +173,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         let delta = MetadataDelta::between(&self.published.image(), &image);
         self.applied = meta.last_log_id;
         self.membership = meta.last_membership.clone();
-        self.published.publish(Arc::new(image), Some(Arc::new(delta)), Some(last)).await;
+        self.published.publish(image, delta, last).await;
         Ok(())
     }
 

@@ -178,6 +178,27 @@ async fn changes_come_in_order_and_none_is_lost() {
     assert_eq!(latest, target);
 }
 
+/// A broker waits for the offset of an answer in the changes it follows: an offset that no change carries would be waited for in vain.
+#[tokio::test]
+async fn a_subscriber_sees_every_offset_that_an_answer_can_name() {
+    let disk = sim_disk();
+    let controller = start(&disk);
+    register(&controller, 1).await;
+    controller.shutdown().await;
+
+    let controller = start(&disk);
+    let mut changes = controller.changes();
+    let mut seen = changes.start().offset;
+    // Refused, so it has no entry of its own: its offset is that of the new leader's first entry.
+    let answered = controller.submit(producer_ids(-7), soon()).await.unwrap().offset;
+    while seen < answered {
+        let offset = changes.next().await.unwrap().image.offset;
+        assert_eq!(offset, seen + 1);
+        seen = offset;
+    }
+    controller.shutdown().await;
+}
+
 #[tokio::test]
 async fn a_subscriber_that_falls_behind_loses_nothing() {
     const UNREAD_MAX: usize = 1024;
