@@ -29,7 +29,7 @@ use crate::{
 };
 
 /// How long something may take that comes about by itself. Long, because a busy machine must not fail a test.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(15);
 
 /// One scenario's view of one of the two clusters.
 pub(crate) struct Context<'a> {

@@ -53,6 +53,9 @@ enum Task {
         /// Print what was seen.
         #[arg(long)]
         show: bool,
+        /// Show all differences, however many.
+        #[arg(long)]
+        all: bool,
         /// Print the brokers' logs after a failure.
         #[arg(long)]
         log: bool,
@@ -89,7 +92,7 @@ fn main() -> ExitCode {
 fn run(task: Task) -> Outcome<bool> {
     let tools = Tools::find();
     match task {
-        Task::Run { only, kafka_only, milena_only, kafka_twice, show, log } => {
+        Task::Run { only, kafka_only, milena_only, kafka_twice, show, all, log } => {
             let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("deviations");
             let deviations = Deviations::parse(&std::fs::read_to_string(file)?)?;
             let kinds = match (kafka_only, milena_only, kafka_twice) {
@@ -98,7 +101,7 @@ fn run(task: Task) -> Outcome<bool> {
                 (.., true) => &[Kind::Kafka, Kind::Kafka],
                 _ => &[Kind::Kafka, Kind::Milena],
             };
-            let plan = Plan { only, kinds, show, log };
+            let plan = Plan { only, kinds, show, shown_differences: if all { usize::MAX } else { 30 }, log };
             Ok(runner::run(&plan, &tools, &scenarios::all(), &deviations))
         }
         Task::Crash { rounds, seed, kafka_only, verbose } => {

@@ -23,12 +23,11 @@ pub(crate) struct Plan {
     pub(crate) kinds: &'static [Kind],
     /// Print what was seen.
     pub(crate) show: bool,
+    /// Differences shown per scenario; the rest is counted.
+    pub(crate) shown_differences: usize,
     /// Print the brokers' logs after a failure.
     pub(crate) log: bool,
 }
-
-/// Differences shown per scenario; the rest is counted.
-const SHOWN_DIFFERENCES: usize = 30;
 
 /// Runs the scenarios of the plan; true if all are well.
 pub(crate) fn run(plan: &Plan, tools: &Tools, scenarios: &[Scenario], deviations: &Deviations) -> bool {
@@ -167,11 +166,12 @@ impl Tests<'_> {
         }
         self.failed.push(name.to_owned());
         print_line(&format!("test compat {name} ... FAILED"));
-        for line in trouble.iter().take(SHOWN_DIFFERENCES) {
+        let shown = self.plan.shown_differences;
+        for line in trouble.iter().take(shown) {
             print_line(&format!("    {line}"));
         }
-        if trouble.len() > SHOWN_DIFFERENCES {
-            print_line(&format!("    … and {} more", trouble.len() - SHOWN_DIFFERENCES));
+        if trouble.len() > shown {
+            print_line(&format!("    … and {} more", trouble.len() - shown));
         }
     }
 
