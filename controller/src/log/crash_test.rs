@@ -392,6 +392,31 @@ fn any_step(view: &View, snapshots: &mut Option<LogId>, choice: u8, amount: u64)
 }
 
 proptest! {
+    /// Whatever happens to the bytes: the log is refused, or it holds a first part of what was written; it never panics and never invents.
+    #[test]
+    fn damaged_bytes_are_refused_or_cut_and_never_believed(
+        damage in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..4),
+        cut in proptest::option::of(any::<prop::sample::Index>()),
+    ) {
+        let disk = SimDisk::new(0);
+        log_on(&disk, 1 << 20, 8);
+        let path = Path::new(DIR).join("00000000000000000000.frames");
+        let mut bytes = disk.bytes(&path).unwrap();
+        for (position, byte) in &damage {
+            let position = position.index(bytes.len());
+            bytes[position] = *byte;
+        }
+        if let Some(cut) = cut {
+            bytes.truncate(cut.index(bytes.len() + 1));
+        }
+        disk.set_bytes(&path, &bytes);
+        if let Ok((_, view)) = Segments::open(as_disk(&disk), Path::new(DIR), 1 << 20) {
+            for (index, found) in (0..).zip(&view.entries) {
+                prop_assert_eq!(Frame::Entry(found.clone()), entry(1, index));
+            }
+        }
+    }
+
     #[test]
     fn survives_any_script_with_a_power_cut_anywhere(
         choices in proptest::collection::vec((any::<u8>(), any::<u64>()), 1..40),
