@@ -39,7 +39,7 @@ fn disk_of(fixture: &str) -> SimDisk {
             let extension = target.extension().and_then(|extension| extension.to_str());
             match extension {
                 Some("index") if bytes.len() % 8 != 0 || is_active_of_killed(fixture, &target) => {
-                    bytes.resize(10_485_760, 0)
+                    bytes.resize(10_485_760, 0);
                 }
                 Some("timeindex") if is_active_of_killed(fixture, &target) => bytes.resize(10_485_756, 0),
                 _ => {}

@@ -131,7 +131,10 @@ fn reads_are_cut_exactly_and_bounded() {
     append(&mut log, &["c"]);
     append(&mut log, &["d"]);
     let reader = log.reader();
-    let sizes: Vec<usize> = headers(&read_bytes(&reader, 0)).iter().map(|header| header.size_in_bytes()).collect();
+    let sizes: Vec<usize> = headers(&read_bytes(&reader, 0))
+        .iter()
+        .map(milena_protocol::record_batch::BatchHeader::size_in_bytes)
+        .collect();
     let check = |start, max_bytes, bound, min_one_batch, position: u64, len: usize| {
         let plan = reader.read(start, max_bytes, bound, min_one_batch).unwrap();
         assert_eq!(plan.len(), len);
@@ -428,7 +431,7 @@ fn transactions_hold_the_last_stable_offset_and_aborted_ones_are_listed() {
         opener.clean_shutdown = is_clean;
         log = opener.open();
         assert_eq!(aborted(&log), expected);
-        assert_eq!(log.reader().first_unstable_offset(), Some(if is_clean { 1 } else { 0 }));
+        assert_eq!(log.reader().first_unstable_offset(), Some(i64::from(is_clean)));
         log.on_high_watermark(5);
         assert_eq!(log.reader().first_unstable_offset(), Some(1));
     }
