@@ -63,8 +63,10 @@ impl Broker {
         tracing::info!(target: "kafka.server.BrokerServer", "[BrokerServer id={}] shutting down", self.node.id);
         self.stop.send_replace(true);
         // A parked answer may outlive its client's patience; the logs are closed in order all the same.
-        if tokio::time::timeout(startup::DRAIN_TIMEOUT, self.server).await.is_err() {
+        let mut server = self.server;
+        if tokio::time::timeout(startup::DRAIN_TIMEOUT, &mut server).await.is_err() {
             tracing::warn!(target: "kafka.server.BrokerServer", "some connections did not end in time");
+            server.abort();
         }
         let _ = self.maintenance.await;
         self.stop_following.send_replace(true);

@@ -6,12 +6,15 @@
 //! what is below it. A call site whose level is shut costs one load.
 
 pub mod lifecycle;
+mod loggers;
 
 use std::{
     fmt::{self, Write as _},
     io::Write as _,
+    sync::LazyLock,
 };
 
+use arc_swap::ArcSwap;
 use jiff::{Timestamp, tz::TimeZone};
 use tracing::{
     Event, Level, Metadata, Subscriber,
@@ -24,6 +27,11 @@ use tracing_subscriber::{
     layer::{Context, SubscriberExt as _},
     registry::Registry,
 };
+
+pub use loggers::{alter_loggers, describe_loggers};
+
+/// The levels in force; changed while the broker runs by [`alter_loggers`].
+static LEVELS: LazyLock<ArcSwap<Levels>> = LazyLock::new(|| ArcSwap::from_pointee(Levels::from_environment(&[])));
 
 /// Loggers that speak of a library's inner life below this level.
 const LIBRARIES: [(&str, LevelFilter); 1] = [("openraft", LevelFilter::ERROR)];
@@ -81,18 +89,18 @@ fn parse_level(text: &str) -> Option<LevelFilter> {
 
 /// Sends every event of this process to stdout from now on. Later calls change nothing.
 pub fn install(levels: Levels) {
-    let layer = Log4j { levels, time_zone: TimeZone::system() };
+    LEVELS.store(std::sync::Arc::new(levels));
+    let layer = Log4j { time_zone: TimeZone::system() };
     let _ = tracing::subscriber::set_global_default(Registry::default().with(layer));
 }
 
 struct Log4j {
-    levels: Levels,
     time_zone: TimeZone,
 }
 
 impl<S: Subscriber> Layer<S> for Log4j {
     fn register_callsite(&self, metadata: &'static Metadata<'static>) -> Interest {
-        if metadata.is_event() && *metadata.level() <= self.levels.of(metadata.target()) {
+        if metadata.is_event() && *metadata.level() <= LEVELS.load().of(metadata.target()) {
             Interest::always()
         } else {
             Interest::never()
@@ -100,11 +108,12 @@ impl<S: Subscriber> Layer<S> for Log4j {
     }
 
     fn max_level_hint(&self) -> Option<LevelFilter> {
-        self.levels.loggers.iter().map(|(_, level)| *level).chain([self.levels.root]).max()
+        let levels = LEVELS.load();
+        levels.loggers.iter().map(|(_, level)| *level).chain([levels.root]).max()
     }
 
     fn enabled(&self, metadata: &Metadata<'_>, _: Context<'_, S>) -> bool {
-        metadata.is_event() && *metadata.level() <= self.levels.of(metadata.target())
+        metadata.is_event() && *metadata.level() <= LEVELS.load().of(metadata.target())
     }
 
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {

@@ -32,7 +32,7 @@ use program::Program;
 /// A frame may decode to this many times its size.
 const DECODED_PER_BYTE: usize = 8;
 /// A small frame may decode to this many bytes, however small it is.
-const DECODED_AT_LEAST: usize = 16 * 1024;
+const DECODED_AT_LEAST: usize = 256 * 1024;
 /// No frame may decode to more than this.
 const DECODED_AT_MOST: usize = 32 * 1024 * 1024;
 
@@ -223,7 +223,7 @@ mod tests {
 
     #[test]
     fn the_limit_is_eight_times_the_frame_between_its_floor_and_its_ceiling() {
-        assert_eq!(decoded_limit(0), 16 * 1024);
+        assert_eq!(decoded_limit(0), 256 * 1024);
         assert_eq!(decoded_limit(100_000), 800_000);
         assert_eq!(decoded_limit(100 * 1024 * 1024), 32 * 1024 * 1024);
         assert_eq!(decoded_limit(usize::MAX), 32 * 1024 * 1024);

@@ -122,11 +122,6 @@ pub(super) fn code_of(error: &PartitionError) -> ResponseError {
     }
 }
 
-/// Kafka's text for REQUEST_TIMED_OUT.
-pub(super) const TIMED_OUT: StrBytes = StrBytes::from_static_str("The request timed out.");
-/// Kafka's text for TOPIC_DELETION_DISABLED.
-pub(super) const TOPIC_DELETION_DISABLED: StrBytes = StrBytes::from_static_str("Topic deletion is disabled.");
-
 /// A request's timeout; `None` if there is no time at all: Kafka then answers REQUEST_TIMED_OUT and does nothing.
 pub(super) fn timeout(timeout_ms: i32) -> Option<std::time::Duration> {
     (timeout_ms > 0).then(|| std::time::Duration::from_millis(timeout_ms as u64))
@@ -134,6 +129,8 @@ pub(super) fn timeout(timeout_ms: i32) -> Option<std::time::Duration> {
 
 /// `ConfigResource.Type.BROKER`
 pub(super) const BROKER: i8 = 4;
+/// `ConfigResource.Type.BROKER_LOGGER`
+pub(super) const BROKER_LOGGER: i8 = 8;
 /// Requests without a timeout of their own get `request.timeout.ms` at its default.
 pub(super) const ADMIN_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(30);
 /// Kafka's text for UNKNOWN_TOPIC_OR_PARTITION.
@@ -169,3 +166,6 @@ pub(super) fn in_order<K: PartialEq, R>(order: &[K], mut rows: Vec<(K, R)>) -> V
     }
     ordered
 }
+
+/// Kafka's text for INVALID_REQUEST.
+pub(super) const INVALID_REQUEST: &str = "This most likely occurs because of a request being malformed by the client library or the message was sent to an incompatible broker. See the broker logs for more details.";

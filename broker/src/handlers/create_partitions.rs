@@ -7,7 +7,7 @@ use kafka_protocol::messages::create_partitions_response::CreatePartitionsTopicR
 use kafka_protocol::messages::{CreatePartitionsRequest, CreatePartitionsResponse};
 use milena_metadata::decide::{Operation, Response};
 
-use super::common::{TIMED_OUT, timeout};
+use super::common::timeout;
 use super::context::Context;
 
 pub(super) async fn handle(context: &Context<'_>, request: CreatePartitionsRequest) -> CreatePartitionsResponse {
@@ -16,7 +16,7 @@ pub(super) async fn handle(context: &Context<'_>, request: CreatePartitionsReque
             CreatePartitionsTopicResult::default()
                 .with_name(topic.name.clone())
                 .with_error_code(error.code())
-                .with_error_message(Some(TIMED_OUT))
+                .with_error_message(None)
         });
         CreatePartitionsResponse::default().with_results(rows.collect())
     };

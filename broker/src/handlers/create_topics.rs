@@ -7,7 +7,7 @@ use kafka_protocol::messages::create_topics_response::CreatableTopicResult;
 use kafka_protocol::messages::{CreateTopicsRequest, CreateTopicsResponse};
 use milena_metadata::decide::{Operation, Response};
 
-use super::common::{TIMED_OUT, timeout};
+use super::common::timeout;
 use super::context::Context;
 
 pub(super) async fn handle(context: &Context<'_>, request: CreateTopicsRequest) -> CreateTopicsResponse {
@@ -16,7 +16,7 @@ pub(super) async fn handle(context: &Context<'_>, request: CreateTopicsRequest) 
             let mut row = CreatableTopicResult::default()
                 .with_name(topic.name.clone())
                 .with_error_code(error.code())
-                .with_error_message(Some(TIMED_OUT));
+                .with_error_message(None);
             if context.version >= 5 {
                 row = row.with_configs(Some(Vec::new())).with_num_partitions(-1).with_replication_factor(-1);
             }

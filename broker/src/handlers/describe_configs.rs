@@ -16,12 +16,11 @@ use kafka_protocol::protocol::StrBytes;
 use milena_metadata::image::MetadataImage;
 use milena_metadata::topic_config;
 
-use super::common::{UNKNOWN_TOPIC, invalid_topic_name, text};
+use super::common::{BROKER, BROKER_LOGGER, INVALID_REQUEST, invalid_topic_name, text};
 use super::context::Context;
 use crate::config::{ConfigEntry, ConfigSynonym, describe_broker, describe_default_broker};
 
 const TOPIC: i8 = 2;
-const BROKER: i8 = 4;
 /// First version that tells a key's type.
 const TYPES: i16 = 3;
 
@@ -68,7 +67,11 @@ fn describe(
             own_id(context, name, true)?;
             Ok(describe_broker(image, context.node.id, &context.node.config.static_config))
         }
-        other => Err((ResponseError::InvalidRequest, format!("Unsupported resource type: {}", resource_type(other)))),
+        BROKER_LOGGER => {
+            own_id(context, name, false)?;
+            Ok(crate::logging::describe_loggers())
+        }
+        _ => Err((ResponseError::InvalidRequest, INVALID_REQUEST.to_owned())),
     }
 }
 
@@ -77,7 +80,7 @@ fn describe_topic(context: &Context<'_>, image: &MetadataImage, name: &str) -> R
         return Err((ResponseError::InvalidTopicException, message));
     }
     if image.topics.by_name(name).is_none() {
-        return Err((ResponseError::UnknownTopicOrPartition, UNKNOWN_TOPIC.to_owned()));
+        return Err((ResponseError::UnknownTopicOrPartition, String::new()));
     }
     let layers = context.node.layers(image);
     let entries = topic_config::describe(image.configs.topic(name), &layers).into_iter().map(|config| ConfigEntry {
@@ -105,18 +108,9 @@ fn own_id(context: &Context<'_>, name: &str, or_empty: bool) -> Result<(), Refus
     if id == expected {
         return Ok(());
     }
-    let or_empty = if or_empty { " or empty string" } else { "" };
-    let message = format!("Unexpected broker id, expected {expected}{or_empty}, but received {name}");
+    let or_empty = if or_empty { " or empty string," } else { "" };
+    let message = format!("Unexpected broker id, expected {expected}{or_empty} but received {name}");
     Err((ResponseError::InvalidRequest, message))
-}
-
-fn resource_type(id: i8) -> String {
-    match id {
-        0 => "UNKNOWN".to_owned(),
-        16 => "CLIENT_METRICS".to_owned(),
-        32 => "GROUP".to_owned(),
-        other => other.to_string(),
-    }
 }
 
 fn row(version: i16, entry: ConfigEntry, include_synonyms: bool) -> DescribeConfigsResourceResult {
@@ -132,7 +126,8 @@ fn row(version: i16, entry: ConfigEntry, include_synonyms: bool) -> DescribeConf
         .with_read_only(entry.read_only)
         .with_config_source(entry.source.id())
         .with_is_sensitive(entry.sensitive)
-        .with_synonyms(synonyms.collect());
+        .with_synonyms(synonyms.collect())
+        .with_documentation(None);
     if version >= TYPES {
         row.config_type = entry.kind.map_or(0, milena_metadata::ConfigType::id);
     }

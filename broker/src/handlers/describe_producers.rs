@@ -7,7 +7,7 @@ use kafka_protocol::messages::describe_producers_response::{PartitionResponse, P
 use kafka_protocol::messages::{DescribeProducersRequest, DescribeProducersResponse, ProducerId};
 use milena_metadata::image::MetadataImage;
 
-use super::common::{code_of, is_valid_topic_name, partition_by_name, text};
+use super::common::{UNKNOWN_TOPIC, code_of, invalid_topic_name, partition_by_name, text};
 use super::context::Context;
 
 pub(super) async fn handle(context: &Context<'_>, request: DescribeProducersRequest) -> DescribeProducersResponse {
@@ -19,7 +19,9 @@ pub(super) async fn handle(context: &Context<'_>, request: DescribeProducersRequ
             let row = PartitionResponse::default().with_partition_index(index);
             rows.push(match describe(context, &image, &topic.name, index).await {
                 Ok(producers) => row.with_active_producers(producers),
-                Err(error) => row.with_error_code(error.code()).with_error_message(Some(text(&error.to_string()))),
+                Err((error, message)) => {
+                    row.with_error_code(error.code()).with_error_message(message.as_deref().map(text))
+                }
             });
         }
         topics.push(TopicResponse::default().with_name(topic.name).with_partitions(rows));
@@ -32,12 +34,15 @@ async fn describe(
     image: &MetadataImage,
     topic: &str,
     index: i32,
-) -> Result<Vec<ProducerState>, ResponseError> {
-    if !is_valid_topic_name(topic) {
-        return Err(ResponseError::InvalidTopicException);
+) -> Result<Vec<ProducerState>, (ResponseError, Option<String>)> {
+    if let Some(message) = invalid_topic_name(topic) {
+        return Err((ResponseError::InvalidTopicException, Some(message)));
     }
-    let partition = partition_by_name(context, image, topic, index)?;
-    partition.check_leader(-1).map_err(|error| code_of(&error))?;
+    if image.topics.by_name(topic).is_none() {
+        return Err((ResponseError::UnknownTopicOrPartition, Some(UNKNOWN_TOPIC.to_owned())));
+    }
+    let partition = partition_by_name(context, image, topic, index).map_err(|error| (error, None))?;
+    partition.check_leader(-1).map_err(|error| (code_of(&error), None))?;
     let producers = partition.with_log(|log| log.active_producers()).await;
     let states = producers.into_iter().map(|producer| {
         ProducerState::default()

@@ -8,7 +8,7 @@ use kafka_protocol::messages::describe_quorum_response::{Listener, Node, Partiti
 use kafka_protocol::messages::{BrokerId, DescribeQuorumRequest, DescribeQuorumResponse};
 use milena_controller::QuorumReplica;
 
-use super::common::{text, topic_name};
+use super::common::{UNKNOWN_TOPIC, text, topic_name};
 use super::context::Context;
 
 const METADATA_TOPIC: &str = "__cluster_metadata";
@@ -19,7 +19,7 @@ pub(super) fn handle(context: &Context<'_>, request: DescribeQuorumRequest) -> D
         _ => false,
     };
     if !asks_for_the_log {
-        return refuse(request);
+        return refuse(context.version, request);
     }
     let status = context.node.controller.quorum();
     let replicas = |replicas: &[QuorumReplica]| replicas.iter().map(|replica| state(context.version, replica)).collect();
@@ -39,11 +39,16 @@ pub(super) fn handle(context: &Context<'_>, request: DescribeQuorumRequest) -> D
 }
 
 /// Anything but the metadata log is no partition of a quorum.
-fn refuse(request: DescribeQuorumRequest) -> DescribeQuorumResponse {
+fn refuse(version: i16, request: DescribeQuorumRequest) -> DescribeQuorumResponse {
     let error = ResponseError::UnknownTopicOrPartition;
     let topics = request.topics.into_iter().map(|topic| {
         let rows = topic.partitions.iter().map(|row| {
-            PartitionData::default().with_partition_index(row.partition_index).with_error_code(error.code())
+            let mut refused =
+                PartitionData::default().with_partition_index(row.partition_index).with_error_code(error.code());
+            if version >= 2 {
+                refused.error_message = Some(text(UNKNOWN_TOPIC));
+            }
+            refused
         });
         let rows = rows.collect();
         TopicData::default().with_topic_name(topic.topic_name).with_partitions(rows)

@@ -26,6 +26,13 @@ pub(super) fn handle(
     let mut left = request.response_partition_limit.clamp(1, limit.max(1)) as usize;
     let cursor = request.cursor.as_ref().map(|cursor| (cursor.topic_name.to_string(), cursor.partition_index));
     let mut names: BTreeSet<String> = request.topics.iter().map(|topic| topic.name.to_string()).collect();
+    if let Err(error) = check(&names, cursor.as_ref()) {
+        let row = |name| {
+            DescribeTopicPartitionsResponseTopic::default().with_error_code(error.code()).with_name(Some(name))
+        };
+        let rows = request.topics.into_iter().map(|topic| row(topic.name));
+        return DescribeTopicPartitionsResponse::default().with_topics(rows.collect());
+    }
     if names.is_empty() {
         names = image.topics.iter().map(|topic| topic.name.to_string()).collect();
     }
@@ -46,6 +53,18 @@ pub(super) fn handle(
         }
     }
     response
+}
+
+/// A cursor must point into the topics asked for; an empty name fails the whole request.
+fn check(names: &BTreeSet<String>, cursor: Option<&(String, i32)>) -> Result<(), ResponseError> {
+    if names.contains("") {
+        return Err(ResponseError::UnknownServerError);
+    }
+    match cursor {
+        Some((topic, _)) if !names.is_empty() && !names.contains(topic) => Err(ResponseError::InvalidRequest),
+        Some((_, partition)) if *partition < 0 => Err(ResponseError::InvalidRequest),
+        _ => Ok(()),
+    }
 }
 
 fn cursor_at(topic: &str, partition: i32) -> Cursor {
@@ -70,8 +89,7 @@ fn describe(
         } else {
             ResponseError::InvalidTopicException
         };
-        let unknown = described.with_error_code(error.code()).with_topic_authorized_operations(i32::MIN);
-        return (unknown, None);
+        return (described.with_error_code(error.code()), None);
     };
     let mut from = topic.partitions.range(first..);
     let rows = from.by_ref().take(limit).map(|(index, partition)| row(context, image, *index, partition)).collect();

@@ -121,9 +121,9 @@ async fn read_when_ready(
     isolation: Isolation,
     wanted: &[Wanted],
 ) -> Vec<Row> {
-    let max_bytes = request.max_bytes.min(context.node.settings().fetch_max_bytes).max(0);
+    let max_bytes = request.max_bytes.min(context.node.settings().fetch_max_bytes);
     let min_bytes = i64::from(request.min_bytes.min(max_bytes));
-    let read = || read_all(context, request, isolation, wanted, max_bytes as usize);
+    let read = || read_all(context, request, isolation, wanted, max_bytes);
     let rows = read();
     if request.max_wait_ms <= 0 || is_ready(&rows, isolation, min_bytes) {
         return rows;
@@ -155,7 +155,7 @@ fn read_all(
     request: &FetchRequest,
     isolation: Isolation,
     wanted: &[Wanted],
-    max_bytes: usize,
+    max_bytes: i32,
 ) -> Vec<Row> {
     let image = context.node.image();
     let mut left = max_bytes;
@@ -166,13 +166,13 @@ fn read_all(
             current_leader_epoch: wanted.current_leader_epoch,
             fetch_offset: wanted.fetch_offset,
             last_fetched_epoch: wanted.last_fetched_epoch,
-            max_bytes: left.min(wanted.max_bytes.max(0) as usize),
+            max_bytes: left.min(wanted.max_bytes),
             isolation,
             min_one_batch: nothing_yet,
         };
         let row = read_one(context, &image, request, wanted, spec);
         let bytes = row.bytes();
-        left = left.saturating_sub(bytes);
+        left = left.saturating_sub(bytes as i32).max(0);
         nothing_yet &= bytes == 0;
         rows.push(row);
     }
@@ -209,7 +209,11 @@ fn read_one(context: &Context<'_>, image: &MetadataImage, request: &FetchRequest
             row.partition = Some(Arc::clone(&partition));
             // A follower that the metadata does not know as a replica of this partition.
             if is_follower(request) {
-                Err(ResponseError::NotLeaderOrFollower)
+                row.outcome = Err(ResponseError::NotLeaderOrFollower);
+                return row;
+            }
+            if spec.max_bytes < 0 {
+                Err(ResponseError::UnknownServerError)
             } else {
                 partition.fetch(spec).map_err(|error| code_of(&error))
             }
@@ -352,10 +356,16 @@ fn node_endpoints(context: &Context<'_>, mut leaders: Vec<i32>) -> Vec<NodeEndpo
 /// An isolation level that does not exist: Kafka's handler fails as a whole.
 fn refuse_isolation(context: &Context<'_>, request: &FetchRequest) -> Reply {
     let error_code = ResponseError::UnknownServerError.code();
-    let responses = request.topics.iter().map(|topic| TopicResponse {
+    // By id Kafka has not resolved the names yet when it fails, and answers no row.
+    let named = request.topics.iter().filter(|_| context.version < TOPIC_IDS);
+    let row = |partition| PartitionResponse {
+        aborted_transactions: Some(Vec::new()),
+        ..PartitionResponse::new(partition, error_code)
+    };
+    let responses = named.map(|topic| TopicResponse {
         topic: Arc::from(&**topic.topic),
         topic_id: topic.topic_id,
-        partitions: topic.partitions.iter().map(|row| PartitionResponse::new(row.partition, error_code)).collect(),
+        partitions: topic.partitions.iter().map(|asked| row(asked.partition)).collect(),
     });
     respond(context, FetchResponse { error_code, responses: responses.collect(), ..empty_response() })
 }

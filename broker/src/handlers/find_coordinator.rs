@@ -9,6 +9,7 @@ use kafka_protocol::messages::find_coordinator_response::Coordinator;
 use kafka_protocol::messages::{BrokerId, FindCoordinatorRequest, FindCoordinatorResponse};
 use kafka_protocol::protocol::StrBytes;
 
+use super::common::INVALID_REQUEST;
 use super::context::Context;
 
 const GROUP: i8 = 0;
@@ -31,7 +32,10 @@ pub(super) async fn handle(context: &Context<'_>, request: FindCoordinatorReques
             .with_node_id(BrokerId(-1))
             .with_port(-1)
             .with_error_code(error.code())
-            .with_error_message(Some(message(error)))
+            .with_error_message(Some(match error {
+                ResponseError::InvalidRequest => StrBytes::default(),
+                other => message(other),
+            }))
     });
     FindCoordinatorResponse::default().with_coordinators(coordinators.collect())
 }
@@ -53,8 +57,6 @@ async fn find(context: &Context<'_>, key_type: i8) -> ResponseError {
 fn message(error: ResponseError) -> StrBytes {
     StrBytes::from_static_str(match error {
         ResponseError::CoordinatorNotAvailable => "The coordinator is not available.",
-        _ => {
-            "This most likely occurs because of a request being malformed by the client library or the message was sent to an incompatible broker. See the broker logs for more details."
-        }
+        _ => INVALID_REQUEST,
     })
 }

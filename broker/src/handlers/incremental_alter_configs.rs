@@ -11,7 +11,7 @@ use kafka_protocol::messages::{IncrementalAlterConfigsRequest, IncrementalAlterC
 use kafka_protocol::protocol::StrBytes;
 use milena_metadata::decide::{Operation, Response};
 
-use super::common::{ADMIN_TIMEOUT, BROKER, altered_broker, in_order, text};
+use super::common::{ADMIN_TIMEOUT, BROKER, BROKER_LOGGER, INVALID_REQUEST, altered_broker, in_order, text};
 use super::context::Context;
 use crate::config::{AlterOperation, Alteration, InvalidAlteration, validate_broker_alter};
 
@@ -25,10 +25,14 @@ pub(super) async fn handle(
     let order: Vec<Key> = request.resources.iter().map(key).collect();
     let mut rows: Vec<(Key, AlterConfigsResourceResponse)> = Vec::with_capacity(order.len());
     let mut forwarded = request.clone();
-    forwarded.resources.retain(|resource| match preprocess(context, resource) {
-        Ok(()) => true,
+    forwarded.resources.retain(|resource| match preprocess(context, resource, request.validate_only) {
+        Ok(Road::Controller) => true,
+        Ok(Road::Done) => {
+            rows.push((key(resource), row(resource, 0, None)));
+            false
+        }
         Err((error, message)) => {
-            rows.push((key(resource), row(resource, error.code(), &message)));
+            rows.push((key(resource), row(resource, error.code(), Some(&message))));
             false
         }
     });
@@ -41,7 +45,7 @@ pub(super) async fn handle(
             ),
             Ok(_) => unreachable!("the controller answers with the operation's own response"),
             Err(error) => {
-                rows.extend(resources.iter().map(|resource| (key(resource), row(resource, error.code(), &error.to_string()))));
+                rows.extend(resources.iter().map(|resource| (key(resource), row(resource, error.code(), None))));
             }
         }
     }
@@ -52,18 +56,31 @@ fn key(resource: &AlterConfigsResource) -> Key {
     (resource.resource_type, resource.resource_name.to_string())
 }
 
-fn row(resource: &AlterConfigsResource, error_code: i16, message: &str) -> AlterConfigsResourceResponse {
+fn row(resource: &AlterConfigsResource, error_code: i16, message: Option<&str>) -> AlterConfigsResourceResponse {
     AlterConfigsResourceResponse::default()
         .with_resource_type(resource.resource_type)
         .with_resource_name(resource.resource_name.clone())
         .with_error_code(error_code)
-        .with_error_message(Some(text(message)))
+        .with_error_message(message.map(text))
 }
 
-fn preprocess(context: &Context<'_>, resource: &AlterConfigsResource) -> Result<(), Refusal> {
+/// Where a resource goes on.
+enum Road {
+    Controller,
+    Done,
+}
+
+fn preprocess(context: &Context<'_>, resource: &AlterConfigsResource, validate_only: bool) -> Result<Road, Refusal> {
     match resource.resource_type {
-        BROKER => validate_broker(context, resource),
-        _ => Ok(()),
+        BROKER => validate_broker(context, resource).map(|()| Road::Controller),
+        BROKER_LOGGER => {
+            altered_broker(context, &resource.resource_name)?;
+            let alterations = alterations(resource)
+                .ok_or_else(|| (ResponseError::InvalidRequest, INVALID_REQUEST.to_owned()))?;
+            crate::logging::alter_loggers(&alterations, validate_only).map_err(refusal)?;
+            Ok(Road::Done)
+        }
+        _ => Ok(Road::Controller),
     }
 }
 

@@ -37,13 +37,13 @@ pub(super) async fn handle(context: &Context<'_>, request: MetadataRequest) -> M
     };
     let topics = match asked {
         Asked::All => image.topics.iter().map(|topic| describe(context, &image, topic, operations)).collect(),
-        Asked::Names(names) => names
-            .iter()
-            .map(|name| match image.topics.by_name(name) {
-                Some(topic) => describe(context, &image, topic, operations),
-                None => missing(name, operations),
-            })
-            .collect(),
+        Asked::Names(names) => {
+            // Kafka answers what it found first, then what it did not find.
+            let found = names.iter().filter_map(|name| image.topics.by_name(name));
+            let found = found.map(|topic| describe(context, &image, topic, operations));
+            let lost = names.iter().filter(|name| image.topics.by_name(name).is_none());
+            found.chain(lost.map(|name| missing(name, operations))).collect()
+        }
         Asked::Ids(ids) => ids
             .iter()
             .map(|id| match image.topics.by_id(*id) {

@@ -153,6 +153,10 @@ async fn append_all(context: &Context<'_>, request: ProduceRequest, now: Timesta
             };
             rows.push(Row { index, outcome, current_leader });
         }
+        // Kafka's answer is made from its rows: a topic without partitions leaves no trace.
+        if rows.is_empty() {
+            continue;
+        }
         let name = if context.version >= TOPIC_IDS { TopicName::default() } else { TopicName(StrBytes::from_string(name)) };
         answered.push(TopicRows { name, topic_id, partitions: rows });
     }

@@ -137,8 +137,8 @@ pub struct FetchSpec {
     pub fetch_offset: Offset,
     /// Epoch of the reader's last record, -1 unknown.
     pub last_fetched_epoch: LeaderEpoch,
-    /// Most bytes wanted.
-    pub max_bytes: usize,
+    /// Most bytes wanted, not negative.
+    pub max_bytes: i32,
     /// Whose records.
     pub isolation: Isolation,
     /// Whether one whole batch comes even if it is larger than `max_bytes`.
@@ -382,7 +382,8 @@ impl Partition {
             Isolation::ReadUncommitted => high_watermark,
             Isolation::ReadCommitted => last_stable_offset,
         };
-        fetched.range = self.reader.read(spec.fetch_offset, spec.max_bytes, upper_bound, spec.min_one_batch)?.range;
+        fetched.range =
+            self.reader.read(spec.fetch_offset, spec.max_bytes.max(0) as usize, upper_bound, spec.min_one_batch)?.range;
         if spec.isolation == Isolation::ReadCommitted {
             fetched.aborted = Some(match &fetched.range {
                 Some(_) => self.reader.aborted_transactions(spec.fetch_offset, upper_bound)?,

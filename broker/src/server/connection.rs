@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::BytesMut;
 use milena_net::{FrameError, FrameReader, Sender};
@@ -19,6 +20,9 @@ use crate::node::Node;
 
 /// Answers that may wait on one connection before its next frame is left in the socket.
 const MAX_WAITING: usize = 64;
+
+/// What a request that is being dispatched may still take once the broker stops.
+const STOP_GRACE: Duration = Duration::from_millis(500);
 
 type Waiting = Pin<Box<dyn Future<Output = Reply> + Send>>;
 
@@ -72,7 +76,7 @@ enum Event {
     Answered(Reply),
     /// A frame, or the end of the stream.
     Received(Result<Option<BytesMut>, FrameError>),
-    /// The broker stops and nothing waits.
+    /// The broker stops.
     Stopping,
 }
 
@@ -85,7 +89,8 @@ impl Connection {
                     Err(end) => return end,
                 },
                 Event::Received(Ok(Some(frame))) => frame,
-                Event::Received(Ok(None) | Err(FrameError::Io(_))) | Event::Stopping => return End::Quiet,
+                Event::Received(Ok(None) | Err(FrameError::Io(_))) => return End::Quiet,
+                Event::Stopping => return self.drain().await,
                 Event::Received(Err(error)) => return End::Said(error.to_string()),
             };
             let reply = match self.dispatch(frame).await {
@@ -105,12 +110,12 @@ impl Connection {
     }
 
     async fn next_event(&mut self) -> Event {
-        let (idle, room) = (self.waiting.is_empty(), self.waiting.len() < MAX_WAITING);
+        let room = self.waiting.len() < MAX_WAITING;
         tokio::select! {
             biased;
+            _ = self.stop.wait_for(|stop| *stop) => Event::Stopping,
             reply = front(&mut self.waiting) => Event::Answered(reply),
             frame = self.frames.next(self.max_frame), if room => Event::Received(frame),
-            _ = self.stop.wait_for(|stop| *stop), if idle => Event::Stopping,
         }
     }
 
@@ -118,20 +123,40 @@ impl Connection {
     async fn dispatch(&mut self, frame: BytesMut) -> Result<Reply, End> {
         let (node, info) = (Arc::clone(&self.node), Arc::clone(&self.info));
         let mut dispatched = pin!(handlers::dispatch(&node, &info, frame));
+        let mut overdue = pin!(overdue(self.stop.clone()));
         loop {
             let answered = tokio::select! {
                 biased;
                 reply = &mut dispatched => return Ok(reply),
                 answered = front(&mut self.waiting) => answered,
+                () = &mut overdue => return Err(End::Quiet),
             };
             self.answer_oldest(answered).await?;
         }
+    }
+
+    /// Nothing more is read; what stands in the logs is still acknowledged.
+    async fn drain(&mut self) -> End {
+        while !self.waiting.is_empty() {
+            let reply = front(&mut self.waiting).await;
+            if let Err(end) = self.answer_oldest(reply).await {
+                return end;
+            }
+        }
+        End::Quiet
     }
 
     async fn answer_oldest(&mut self, reply: Reply) -> Result<(), End> {
         self.waiting.pop_front();
         write(&mut self.sender, reply).await
     }
+}
+
+/// Ends some time after the broker began to stop: a long poll must not hold it up.
+async fn overdue(mut stop: watch::Receiver<bool>) {
+    // An error means that the broker is gone already.
+    let _ = stop.wait_for(|stop| *stop).await;
+    tokio::time::sleep(STOP_GRACE).await;
 }
 
 /// The oldest waiting answer; pending for ever if there is none.
