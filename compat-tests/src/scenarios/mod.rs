@@ -4,6 +4,7 @@ mod api_versions;
 mod cli;
 mod cluster_apis;
 mod configs;
+mod disk;
 mod fetch;
 mod java_clients;
 mod kcat;
@@ -11,7 +12,9 @@ mod metadata;
 mod offsets;
 pub(crate) mod produce;
 mod rdkafka_client;
+mod restart;
 mod security;
+mod shippers;
 mod topics;
 
 use crate::{Outcome, cluster::Config, context::Context};
@@ -58,7 +61,10 @@ pub(crate) fn all() -> Vec<Scenario> {
         kcat::SCENARIOS,
         rdkafka_client::SCENARIOS,
         java_clients::SCENARIOS,
+        shippers::SCENARIOS,
         cli::SCENARIOS,
+        restart::SCENARIOS,
+        disk::SCENARIOS,
     ]
     .concat()
 }

@@ -1,6 +1,9 @@
 //! Produce (key 0), versions 3-13: validation, acks, sizes, timestamps, idempotence.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::{
+    sync::OnceLock,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 use bytes::Bytes;
 use kafka_protocol::messages::{ApiVersionsRequest, ProduceRequest};
@@ -36,6 +39,12 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
 
 /// A time that lies in the past for all tests and after any bound that the defaults set.
 pub(crate) const A_TIME: i64 = 1_700_000_000_000;
+
+/// The clock when this run began: one time for both clusters, so that equal batches are equal bytes.
+pub(crate) fn run_time() -> i64 {
+    static BEGAN: OnceLock<i64> = OnceLock::new();
+    *BEGAN.get_or_init(now_ms)
+}
 
 pub(crate) fn now_ms() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
