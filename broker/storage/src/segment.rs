@@ -223,7 +223,8 @@ impl Segment {
         let file = self.log_file()?;
         self.times()?;
         let position = self.size();
-        file.write_all_at(bytes, position).map_err(DiskError::new("append to", &self.path(LOG)))?;
+        // The path is made only for an error: this is every append's way.
+        file.write_all_at(bytes, position).map_err(|error| DiskError::new("append to", &self.path(LOG))(error))?;
         let mut state = self.state.lock();
         for batch in batches(bytes).flatten() {
             state.note(self.base_offset, batch.header(), index_interval_bytes);
@@ -654,8 +655,7 @@ impl Segment {
 
     /// Make the .log survive a power cut; `sealed`: its indexes, too.
     pub(crate) fn sync(&self, sealed: bool) -> Result<(), DiskError> {
-        let path = self.path(LOG);
-        self.log_file()?.sync_data().map_err(DiskError::new("sync", &path))?;
+        self.log_file()?.sync_data().map_err(|error| DiskError::new("sync", &self.path(LOG))(error))?;
         if !sealed {
             return Ok(());
         }
