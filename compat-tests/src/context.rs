@@ -24,7 +24,7 @@ use crate::{
     Outcome,
     cluster::{Cluster, Tools},
     debug_json::bytes_of,
-    java::CliServer,
+    java::{CliServer, Printed},
     raw::{Connection, records, text, topic_name},
 };
 
@@ -95,15 +95,20 @@ impl<'a> Context<'a> {
 
     /// Runs one of Kafka's command line tools with this standard input; records how it ended and what it printed.
     pub(crate) fn tool(&mut self, step: &str, class: &str, arguments: &[&str], input: &str) -> Outcome<String> {
-        let server = match self.cli {
-            Some(server) => server,
-            None => self.cli.insert(CliServer::start(self.tools)?),
-        };
-        let printed = server.run(class, arguments, input)?;
+        let printed = self.run_tool(class, arguments, input)?;
         let lines = |text: &str| text.lines().map(str::trim_end).collect::<Value>();
         let (stdout, stderr) = (lines(&printed.stdout), lines(&printed.stderr));
         self.record(step, json!({"exit": printed.exit_code, "stdout": stdout, "stderr": stderr}));
         Ok(printed.stdout)
+    }
+
+    /// Runs one of Kafka's command line tools and records nothing.
+    pub(crate) fn run_tool(&mut self, class: &str, arguments: &[&str], input: &str) -> Outcome<Printed> {
+        let server = match self.cli {
+            Some(server) => server,
+            None => self.cli.insert(CliServer::start(self.tools)?),
+        };
+        server.run(class, arguments, input)
     }
 
     /// Runs a program with this standard input; records how it ended and its standard output.
@@ -119,9 +124,9 @@ impl<'a> Context<'a> {
     }
 
     /// Sends a request that must be answered, recording nothing.
-    pub(crate) fn demand<R: Request>(&self, version: i16, request: &R) -> Outcome<R::Response>
+    pub(crate) fn demand<R>(&self, version: i16, request: &R) -> Outcome<R::Response>
     where
-        R: std::fmt::Debug,
+        R: Request + std::fmt::Debug,
         R::Response: std::fmt::Debug,
     {
         let answer = self.connect()?.call(version, request)?;

@@ -11,7 +11,7 @@
 //! - no producer id is given twice, and a topic whose creation was acknowledged exists.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeSet, VecDeque},
     thread,
     time::Duration,
 };
@@ -37,7 +37,7 @@ const TOPIC: &str = "crash";
 /// How many batches a producer sends ahead of their acknowledgements.
 const IN_FLIGHT: usize = 4;
 /// The longest time under load before the kill.
-const LOAD_MS: u64 = 300;
+const LOAD_MS: u64 = 150;
 
 /// What to do.
 pub(crate) struct Plan {
@@ -92,11 +92,28 @@ fn rounds(plan: &Plan, tools: &Tools, passed: &mut u32) -> Outcome {
     Ok(())
 }
 
+/// A record as its value names it, and a checksum of the value.
+#[derive(Clone, Copy, PartialEq, Debug)]
+struct Record {
+    producer: usize,
+    number: u64,
+    checksum: u32,
+}
+
+impl Record {
+    fn parse(value: &[u8]) -> Option<Self> {
+        let text = std::str::from_utf8(value).ok()?;
+        let mut parts = text.splitn(3, ':').map(str::parse::<u64>);
+        let (producer, number) = (parts.next()?.ok()?, parts.next()?.ok()?);
+        Some(Self { producer: producer as usize, number, checksum: crc32c::crc32c(value) })
+    }
+}
+
 /// What the outside knows about the log.
 struct World {
     producers: Vec<Producer>,
-    /// Per partition, all values that were read, by offset from 0.
-    seen: Vec<Vec<String>>,
+    /// Per partition, all records that were read, by offset from 0.
+    seen: Vec<Vec<Record>>,
     producer_ids: BTreeSet<i64>,
     topics: BTreeSet<String>,
 }
@@ -115,6 +132,9 @@ impl World {
             next: 0,
             in_flight: VecDeque::new(),
             acknowledged: Vec::new(),
+            acknowledged_in_all: 0,
+            checked: 0,
+            last: None,
         });
         Self {
             producers: producers.collect(),
@@ -125,7 +145,7 @@ impl World {
     }
 
     fn acknowledged(&self) -> usize {
-        self.producers.iter().map(|producer| producer.acknowledged.len()).sum()
+        self.producers.iter().map(|producer| producer.acknowledged_in_all).sum()
     }
 
     fn load_and_kill(&mut self, cluster: &mut dyn Cluster, tools: &Tools, random: &mut SmallRng) -> Outcome {
@@ -175,13 +195,19 @@ impl World {
             // Some of what was seen before is read again: it must not have changed.
             let start = if from_the_start { 0 } else { seen.len().saturating_sub(500) };
             let read = read_from(&bootstrap, partition, start)?;
-            for (offset, value) in (start..).zip(read) {
+            if start + read.len() < seen.len() {
+                let (was, is) = (seen.len(), start + read.len());
+                return Err(format!("partition {partition}: the log ended at {was}, ends at {is}").into());
+            }
+            for (offset, record) in (start..).zip(read) {
                 match seen.get(offset) {
-                    Some(known) if *known != value => {
-                        return Err(format!("partition {partition}: offset {offset} was {known}, is {value}").into());
+                    Some(known) if *known != record => {
+                        return Err(
+                            format!("partition {partition}: offset {offset} was {known:?}, is {record:?}").into()
+                        );
                     }
                     Some(_) => {}
-                    None => seen.push(value),
+                    None => seen.push(record),
                 }
             }
         }
@@ -219,7 +245,7 @@ fn fresh_producer_id(bootstrap: &str) -> Outcome<i64> {
 }
 
 /// All values from an offset to the end; offsets without gap.
-fn read_from(bootstrap: &str, partition: i32, start: usize) -> Outcome<Vec<String>> {
+fn read_from(bootstrap: &str, partition: i32, start: usize) -> Outcome<Vec<Record>> {
     let mut connection = Connection::open(bootstrap)?;
     let mut values = Vec::new();
     loop {
@@ -240,7 +266,8 @@ fn read_from(bootstrap: &str, partition: i32, start: usize) -> Outcome<Vec<Strin
             if offset > expected {
                 return Err(format!("partition {partition}: offset {expected} is missing, the next is {offset}").into());
             }
-            values.push(String::from_utf8_lossy(&value).into_owned());
+            let record = Record::parse(&value);
+            values.push(record.ok_or_else(|| format!("partition {partition}: nobody sent what is at {offset}"))?);
         }
         if values.len() == before {
             return if next == row.high_watermark {
@@ -273,6 +300,10 @@ struct Producer {
     in_flight: VecDeque<Sent>,
     /// (offset, number of the first record, count) of every acknowledged batch that was not found in the log yet.
     acknowledged: Vec<(i64, u64, usize)>,
+    acknowledged_in_all: usize,
+    /// The offset up to which its records were looked at, and the number of the last of them.
+    checked: usize,
+    last: Option<u64>,
 }
 
 impl Producer {
@@ -321,6 +352,7 @@ impl Producer {
             return Err(format!("{what}: Produce answered {code}").into());
         }
         self.acknowledged.push((offset, sent.first, sent.count));
+        self.acknowledged_in_all += 1;
         Ok(())
     }
 
@@ -333,42 +365,35 @@ impl Producer {
         // The state of an idempotent producer whose records are old does not survive a restart.
         let mut batch = Batch::new(now_ms(), &values);
         if self.idempotent {
-            batch = batch.from_producer(self.id, 0, sent.sequence);
+            batch = batch.by_producer(self.id, 0, sent.sequence);
         }
         produce(9, self.acks, Topic { name: TOPIC, id: Uuid::nil() }, &[(self.partition, batch.encode())])
     }
 
-    fn check(&self, log: &[String]) -> Outcome {
+    fn check(&mut self, log: &[Record]) -> Outcome {
         let who = format!("producer {} (acks {}, idempotent {})", self.name, self.acks, self.idempotent);
-        let mut offsets: BTreeMap<u64, usize> = BTreeMap::new();
-        let mut last = None;
-        for (offset, value) in log.iter().enumerate() {
-            let mut parts = value.splitn(3, ':');
-            if parts.next().and_then(|name| name.parse().ok()) != Some(self.name) {
-                continue;
-            }
-            let number: u64 = parts.next().and_then(|number| number.parse().ok()).ok_or_else(|| format!("{value}?"))?;
-            if offsets.insert(number, offset).is_some() {
-                return Err(format!("{who}: record {number} is there twice, again at {offset}").into());
-            }
-            if last.is_some_and(|last| number < last) {
+        for (offset, record) in
+            log.iter().enumerate().skip(self.checked).filter(|(_, record)| record.producer == self.name)
+        {
+            let (number, last) = (record.number, self.last);
+            // A number that does not rise is there twice, or out of order.
+            if last.is_some_and(|last| number <= last) {
                 return Err(format!("{who}: record {number} at {offset} stands behind {last:?}").into());
             }
-            if self.idempotent && number != last.map_or(0, |last: u64| last + 1) {
+            if self.idempotent && number != last.map_or(0, |last| last + 1) {
                 return Err(format!("{who}: record {number} at {offset} follows {last:?}").into());
             }
-            last = Some(number);
+            self.last = Some(number);
         }
-        for &(base, first, count) in &self.acknowledged {
-            for index in 0..count as u64 {
-                let expected = base as usize + index as usize;
-                if offsets.get(&(first + index)) != Some(&expected) {
-                    let found = offsets.get(&(first + index));
-                    return Err(format!(
-                        "{who}: record {} was acknowledged at {expected}, is at {found:?}",
-                        first + index
-                    )
-                    .into());
+        self.checked = log.len();
+        for (base, first, count) in self.acknowledged.drain(..) {
+            for index in 0..count {
+                let (offset, number) = (base as usize + index, first + index as u64);
+                let found = log.get(offset);
+                if !found.is_some_and(|record| record.producer == self.name && record.number == number) {
+                    return Err(
+                        format!("{who}: record {number} was acknowledged at {offset}, there is {found:?}").into()
+                    );
                 }
             }
         }

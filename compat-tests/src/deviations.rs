@@ -72,7 +72,7 @@ impl Deviations {
         let mut meant = false;
         for line in &self.lines {
             let applies = matches!(line.action, Action::Deviation) && glob(&line.scenario, scenario);
-            if applies && path_matches(&line.path, path) {
+            if applies && fits(&line.path, path) {
                 line.used.set(true);
                 meant = true;
             }
@@ -143,7 +143,7 @@ impl Line {
             }
             _ => {}
         }
-        if path_matches(&self.path, at) {
+        if fits(&self.path, at) {
             self.change(value);
         }
     }
@@ -187,7 +187,13 @@ impl Line {
     }
 }
 
-fn path_matches(pattern: &[String], path: &[String]) -> bool {
+/// Names of settings hold dots: a path is compared by what stands between all dots.
+fn fits(pattern: &[String], path: &[String]) -> bool {
+    let parts: Vec<&str> = path.iter().flat_map(|part| part.split('.')).collect();
+    path_matches(pattern, &parts)
+}
+
+fn path_matches(pattern: &[String], path: &[&str]) -> bool {
     match pattern.split_first() {
         None => path.is_empty(),
         Some((first, rest)) if first == "**" => (0..=path.len()).any(|skipped| path_matches(rest, &path[skipped..])),

@@ -5,7 +5,7 @@ use std::{
     process::Command,
 };
 
-use super::{CLUSTER_ID, Cluster, Config, Kind, Tools, node::Node};
+use super::{CLUSTER_ID, Cluster, Config, Tools, node::Node};
 use crate::Outcome;
 
 /// A JVM that starts fast and stays small.
@@ -51,10 +51,6 @@ impl ApacheKafka {
 }
 
 impl Cluster for ApacheKafka {
-    fn kind(&self) -> Kind {
-        Kind::Kafka
-    }
-
     fn start(&mut self) -> Outcome {
         if !self.formatted {
             self.format()?;

@@ -5,7 +5,7 @@ use std::{
     process::Command,
 };
 
-use super::{CLUSTER_ID, Cluster, Config, Kind, Tools, node::Node};
+use super::{CLUSTER_ID, Cluster, Config, Tools, node::Node};
 use crate::Outcome;
 
 /// A Milena broker.
@@ -23,10 +23,6 @@ impl Milena {
 }
 
 impl Cluster for Milena {
-    fn kind(&self) -> Kind {
-        Kind::Milena
-    }
-
     fn start(&mut self) -> Outcome {
         let mut command = Command::new(&self.binary);
         command.arg(self.node.properties()).current_dir(self.node.path()).env("CLUSTER_ID", CLUSTER_ID);

@@ -45,8 +45,6 @@ impl Kind {
 
 /// One broker process with a directory of its own. Dropping it kills the process and deletes the directory.
 pub(crate) trait Cluster: Send {
-    /// Which of the two this is.
-    fn kind(&self) -> Kind;
     /// Starts the process and waits until it answers with itself as an alive broker.
     fn start(&mut self) -> Outcome;
     /// Stops it cleanly (TERM). The exit code, as a shell sees it.

@@ -21,7 +21,7 @@ use crate::{Outcome, raw::Connection};
 /// Before this, a broker that does not answer is still starting.
 const START_TIMEOUT: Duration = Duration::from_secs(90);
 /// Before this, a broker that was asked to stop is still stopping.
-const STOP_TIMEOUT: Duration = Duration::from_secs(60);
+const STOP_TIMEOUT: Duration = Duration::from_mins(1);
 /// Below the ports that Linux hands out to outgoing connections.
 const PORTS: std::ops::Range<u16> = 30_000..32_700;
 

@@ -79,7 +79,7 @@ impl Batch {
     }
 
     /// The same batch of an idempotent producer.
-    pub(crate) fn from_producer(mut self, id: i64, epoch: i16, sequence: i32) -> Self {
+    pub(crate) fn by_producer(mut self, id: i64, epoch: i16, sequence: i32) -> Self {
         (self.producer_id, self.producer_epoch, self.base_sequence) = (id, epoch, sequence);
         self
     }

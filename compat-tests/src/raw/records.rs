@@ -8,12 +8,11 @@ pub(crate) fn describe(bytes: &Bytes) -> Value {
     let mut rest = bytes.clone();
     let mut batches = Vec::new();
     while !rest.is_empty() {
-        match describe_batch(&mut rest) {
-            Some(batch) => batches.push(batch),
-            None => {
-                batches.push(json!({"partial batch": rest.len()}));
-                break;
-            }
+        if let Some(batch) = describe_batch(&mut rest) {
+            batches.push(batch);
+        } else {
+            batches.push(json!({"partial batch": rest.len()}));
+            break;
         }
     }
     Value::Array(batches)
@@ -66,28 +65,32 @@ fn describe_batch(rest: &mut Bytes) -> Option<Value> {
     let producer_epoch = batch.get_i16();
     let base_sequence = batch.get_i32();
     let count = batch.get_i32();
-    let records: Value = if attributes & 7 == 0 {
+    let is_plain = attributes % 8 == 0;
+    let records: Value = if is_plain {
         (0..count).map_while(|_| read_record(&mut batch)).map(|record| record.to_json()).collect()
     } else {
         // Two implementations of one codec need not make the same bytes.
         json!("compressed")
     };
     Some(json!({
-        "base_offset": base_offset, "batch_length": if attributes & 7 == 0 { length } else { 0 },
+        "base_offset": base_offset, "batch_length": if is_plain { length } else { 0 },
         "partition_leader_epoch": leader_epoch, "magic": magic, "crc_is_right": crc_is_right, "attributes": attributes,
         "last_offset_delta": last_offset_delta, "base_timestamp": base_timestamp, "max_timestamp": max_timestamp,
         "producer_id": producer_id, "producer_epoch": producer_epoch, "base_sequence": base_sequence, "count": count,
-        "records": records, "bytes after the last record": if attributes & 7 == 0 { batch.len() } else { 0 },
+        "records": records, "bytes after the last record": if is_plain { batch.len() } else { 0 },
     }))
 }
+
+/// Bytes or null.
+type Field = Option<Vec<u8>>;
 
 struct Record {
     attributes: i8,
     timestamp_delta: i64,
     offset_delta: i64,
-    key: Option<Vec<u8>>,
-    value: Option<Vec<u8>>,
-    headers: Vec<(Option<Vec<u8>>, Option<Vec<u8>>)>,
+    key: Field,
+    value: Field,
+    headers: Vec<(Field, Field)>,
 }
 
 impl Record {
@@ -127,8 +130,7 @@ fn read_record(bytes: &mut Bytes) -> Option<Record> {
     Some(Record { attributes, timestamp_delta, offset_delta, key, value, headers })
 }
 
-#[expect(clippy::option_option, reason = "none: the bytes end too early; none inside: the field is null")]
-fn read_bytes(bytes: &mut Bytes) -> Option<Option<Vec<u8>>> {
+fn read_bytes(bytes: &mut Bytes) -> Option<Field> {
     let length = varint(bytes)?;
     if length < 0 {
         return Some(None);
@@ -159,7 +161,7 @@ mod tests {
 
     #[test]
     fn describes_the_batch_that_was_built() {
-        let batch = Batch::new(1000, &["a", "b"]).keyed("k").from_producer(7, 1, 3).encode();
+        let batch = Batch::new(1000, &["a", "b"]).keyed("k").by_producer(7, 1, 3).encode();
         let described = describe(&batch);
         assert_eq!(described[0]["crc_is_right"], true);
         assert_eq!(described[0]["records"][1]["value"], "b");

@@ -54,10 +54,12 @@ fn software_names(context: &mut Context<'_>) -> Outcome {
     Ok(())
 }
 
+type Send = Box<dyn Fn(&mut Connection) -> Outcome>;
+
 /// What a broker makes of frames that are wrong before any handler sees them.
 fn frames(context: &mut Context<'_>) -> Outcome {
     let long_count = [0x7f, 0xff, 0xff, 0xff];
-    let cases: [(&str, Box<dyn Fn(&mut Connection) -> Outcome>); 11] = [
+    let cases: [(&str, Send); 11] = [
         ("length-negative", Box::new(|connection| connection.send_bytes(&[0xff, 0xff, 0xff, 0xff]))),
         ("length-zero", Box::new(|connection| connection.send_bytes(&[0, 0, 0, 0]))),
         ("length-above-the-limit", Box::new(|connection| connection.send_bytes(&[0x7f, 0xff, 0xff, 0xff, 0, 0]))),

@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use serde_json::Value;
+
 use super::{Scenario, alone};
 use crate::{Outcome, context::Context};
 
@@ -31,6 +33,21 @@ fn run(context: &mut Context<'_>, step: &str, class: &str, words: &str, input: &
     let mut arguments = vec!["--bootstrap-server", &bootstrap];
     arguments.extend(words.split(' ').filter(|word| !word.is_empty()));
     context.tool(step, class, &arguments, input)
+}
+
+/// As `run`, for output that is recorded in another form.
+fn quietly(context: &mut Context<'_>, class: &str, words: &str) -> Outcome<String> {
+    let bootstrap = context.cluster.bootstrap();
+    let mut arguments = vec!["--bootstrap-server", &bootstrap];
+    arguments.extend(words.split(' ').filter(|word| !word.is_empty()));
+    let printed = context.run_tool(class, &arguments, "")?;
+    if printed.exit_code == 0 { Ok(printed.stdout) } else { Err(format!("{class}: {printed:?}").into()) }
+}
+
+/// Lines as a map by what stands before `end`, so that a deviation can name one of them.
+fn by_first_word(text: &str, end: char) -> Value {
+    let word = |line: &str| line.trim().split(end).next().unwrap_or_default().trim().replace(['.', ' '], "_");
+    text.lines().map(|line| (word(line), Value::from(line.trim().trim_end_matches(',')))).collect()
 }
 
 fn topics(context: &mut Context<'_>) -> Outcome {
@@ -214,12 +231,15 @@ fn cluster(context: &mut Context<'_>) -> Outcome {
     run(context, "log-dirs", LOG_DIRS, "--describe --topic-list cli-cluster", "")?;
     run(context, "log-dirs-of-a-broker", LOG_DIRS, "--describe --broker-list 1 --topic-list cli-cluster", "")?;
     run(context, "log-dirs-of-unknown", LOG_DIRS, "--describe --broker-list 7", "")?;
-    run(context, "api-versions", API_VERSIONS, "", "")?;
+    let printed = quietly(context, API_VERSIONS, "")?;
+    context.record("api-versions", by_first_word(&printed, ':'));
     let bootstrap = context.cluster.bootstrap();
     context.tool("cluster-id", CLUSTER, &["cluster-id", "--bootstrap-server", &bootstrap], "")?;
     context.tool("endpoints", CLUSTER, &["list-endpoints", "--bootstrap-server", &bootstrap], "")?;
     run(context, "quorum-status", QUORUM, "describe --status", "")?;
     run(context, "quorum-replication", QUORUM, "describe --replication", "")?;
-    run(context, "features", FEATURES, "describe", "")?;
+    let printed = quietly(context, FEATURES, "describe")?;
+    let features = printed.replace("Feature: ", "");
+    context.record("features", by_first_word(&features, ' '));
     Ok(())
 }

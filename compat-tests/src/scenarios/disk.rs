@@ -53,7 +53,7 @@ fn fill(context: &Context<'_>, topic: Topic<'_>, time: i64) -> Outcome {
             0 => Batch::new(at, &["plain", "of", "three"]),
             1 => Batch::new(at, &["keyed"]).keyed("key"),
             2 => Batch::new(at, &[&large]),
-            _ => Batch::new(at, &["i", "j"]).from_producer(8000 + index % 3, 1, (index / 12 * 2) as i32),
+            _ => Batch::new(at, &["i", "j"]).by_producer(8000 + index % 3, 1, (index / 12 * 2) as i32),
         };
         let response = context.demand(9, &produce(9, -1, topic, &[(0, batch.encode())]))?;
         let code = response.responses[0].partition_responses[0].error_code;
@@ -168,7 +168,7 @@ fn foreign_directory(context: &mut Context<'_>, ending: Ending) -> Outcome {
 
     // The last batch of a producer again, then its next.
     for (step, sequence) in [("duplicate", 8), ("next", 10), ("gap", 30)] {
-        let batch = Batch::new(time + 59_000, &["i", "j"]).from_producer(8002, 1, sequence).encode();
+        let batch = Batch::new(time + 59_000, &["i", "j"]).by_producer(8002, 1, sequence).encode();
         context.ask(step, &mut connection, 9, &produce(9, -1, topic, &[(0, batch)]))?;
     }
     Ok(())

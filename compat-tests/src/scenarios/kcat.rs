@@ -15,7 +15,7 @@ fn kcat(context: &Context<'_>, words: &str) -> Command {
 
 fn produce_and_consume(context: &mut Context<'_>) -> Outcome {
     context.create_topic("kcat", 3, &[])?;
-    let lines: String = (0..50).map(|number| format!("line {number}\n")).collect();
+    let lines = (0..50).map(|number| format!("line {number}")).collect::<Vec<_>>().join("\n");
     for codec in ["none", "gzip", "snappy", "lz4", "zstd"] {
         let topic = format!("kcat-{codec}");
         context.create_topic(&topic, 1, &[])?;

@@ -194,9 +194,9 @@ fn offset_for_leader_epoch(context: &mut Context<'_>) -> Outcome {
 fn describe_producers(context: &mut Context<'_>) -> Outcome {
     let id = context.create_topic("describe-producers", 2, &[])?;
     let topic = Topic { name: "describe-producers", id };
-    append(context, topic, 0, &Batch::new(A_TIME, &["a", "b"]).from_producer(4000, 2, 0))?;
-    append(context, topic, 0, &Batch::new(A_TIME + 5, &["c"]).from_producer(4000, 2, 2))?;
-    append(context, topic, 0, &Batch::new(A_TIME, &["d"]).from_producer(4001, 0, 8))?;
+    append(context, topic, 0, &Batch::new(A_TIME, &["a", "b"]).by_producer(4000, 2, 0))?;
+    append(context, topic, 0, &Batch::new(A_TIME + 5, &["c"]).by_producer(4000, 2, 2))?;
+    append(context, topic, 0, &Batch::new(A_TIME, &["d"]).by_producer(4001, 0, 8))?;
     append(context, topic, 0, &Batch::new(A_TIME, &["e"]))?;
     let mut connection = context.connect()?;
     for (step, name, partitions) in [

@@ -104,7 +104,7 @@ fn refused_batches(context: &mut Context<'_>) -> Outcome {
         ("last-offset-delta-negative", good().with(|batch| batch.last_offset_delta = -1).encode()),
         ("bytes-after-the-last-record", good().with(|batch| batch.garbage = vec![1, 2, 3]).encode()),
         ("control-batch", good().with(|batch| batch.attributes = 0x20).encode()),
-        ("sequence-negative", good().from_producer(5, 0, -1).encode()),
+        ("sequence-negative", good().by_producer(5, 0, -1).encode()),
         ("codec-5", good().with(|batch| batch.attributes = 5).encode()),
         ("codec-7", good().with(|batch| batch.attributes = 7).encode()),
         ("gzip-of-nonsense", good().with(|batch| batch.attributes = 1).encode_around(b"this is no gzip")),
@@ -129,7 +129,7 @@ fn accepted_batches(context: &mut Context<'_>) -> Outcome {
     let cases: Vec<(&str, Bytes)> = vec![
         ("leader-epoch-set", good().with(|batch| batch.leader_epoch = 77).encode()),
         ("offset-deltas-out-of-order", good().with(|batch| batch.records[0].offset_delta = 1).encode()),
-        ("sequence-without-a-producer", good().from_producer(-1, 3, 9).encode()),
+        ("sequence-without-a-producer", good().by_producer(-1, 3, 9).encode()),
         ("record-attributes", good().with(|batch| batch.records[1].attributes = 0x55).encode()),
         ("unknown-attribute-bits", good().with(|batch| batch.attributes = 0x7f80).encode()),
         ("log-append-time-bit", good().with(|batch| batch.attributes = 8).encode()),
@@ -335,7 +335,7 @@ fn idempotence(context: &mut Context<'_>) -> Outcome {
     let topic = Topic { name: "produce-idempotent", id };
     let mut connection = context.connect()?;
     let batch = |producer: i64, epoch: i16, sequence: i32, count: usize| {
-        Batch::new(A_TIME, &vec!["v"; count]).from_producer(producer, epoch, sequence).encode()
+        Batch::new(A_TIME, &vec!["v"; count]).by_producer(producer, epoch, sequence).encode()
     };
     let steps: &[(&str, i64, i16, i32, usize)] = &[
         ("first", 5000, 0, 0, 2),
@@ -375,7 +375,7 @@ fn transactional(context: &mut Context<'_>) -> Outcome {
     let id = context.create_topic("produce-transactional", 1, &[])?;
     let topic = Topic { name: "produce-transactional", id };
     let mut connection = context.connect()?;
-    let batch = Batch::new(A_TIME, &["t"]).from_producer(9000, 0, 0).with(|batch| batch.attributes = 0x10).encode();
+    let batch = Batch::new(A_TIME, &["t"]).by_producer(9000, 0, 0).with(|batch| batch.attributes = 0x10).encode();
     let plain = Batch::new(A_TIME, &["t"]).encode();
     for version in 3..=13 {
         let without_id = produce(version, -1, topic, &[(0, batch.clone())]);

@@ -46,7 +46,7 @@ fn restart(context: &mut Context<'_>, killed: bool) -> Outcome {
     let now = run_time();
     // Eight batches: more than a producer's last five.
     for index in 0..8 {
-        let batch = Batch::new(now, &["a", "b"]).from_producer(before, 0, index * 2).encode();
+        let batch = Batch::new(now, &["a", "b"]).by_producer(before, 0, index * 2).encode();
         context.demand(9, &produce(9, -1, topic, &[(0, batch)]))?;
     }
     context.demand(9, &produce(9, 1, topic, &[(1, Batch::new(now, &["x", "y", "z"]).encode())]))?;
@@ -90,7 +90,7 @@ fn restart(context: &mut Context<'_>, killed: bool) -> Outcome {
     context.record("records", json!(read));
     // The last batch again, an earlier one of the last five, the next.
     for (step, sequence) in [("last-again", 14), ("fourth-last-again", 8), ("next", 16), ("gap", 40)] {
-        let batch = Batch::new(now, &["a", "b"]).from_producer(before, 0, sequence).encode();
+        let batch = Batch::new(now, &["a", "b"]).by_producer(before, 0, sequence).encode();
         let response = context.demand(9, &produce(9, -1, topic, &[(0, batch)]))?;
         let row = &response.responses[0].partition_responses[0];
         context.record(format!("produce:{step}"), json!([row.error_code, row.base_offset]));

@@ -63,10 +63,10 @@ fn rsyslog(context: &mut Context<'_>) -> Outcome {
 
 fn telegraf(context: &mut Context<'_>) -> Outcome {
     let dir = context.cluster.scratch_dir().to_path_buf();
-    let metrics: String = (0..MESSAGES)
-        .map(|number| format!("cpu,core=c{number} value={number}i 17000000000{number:02}000000\n"))
+    let metrics: Vec<String> = (0..MESSAGES)
+        .map(|number| format!("cpu,core=c{number} value={number}i 17000000000{number:02}000000"))
         .collect();
-    fs::write(dir.join("metrics"), metrics)?;
+    fs::write(dir.join("metrics"), metrics.join("\n") + "\n")?;
     let config = dir.join("telegraf.conf");
     fs::write(
         &config,
