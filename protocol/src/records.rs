@@ -19,6 +19,9 @@ use crate::types::{
     ProducerId, Timestamp,
 };
 
+/// Bytes of the longest varint of 32 bits.
+const VARINT_BYTES_MAX: usize = 5;
+
 /// Bytes that are not the records a batch declares. Kafka answers 87, INVALID_RECORD, to each of these.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RecordError {
@@ -31,7 +34,10 @@ pub enum RecordError {
         /// Their number.
         bytes: usize,
     },
-    /// A field reaches over the end of its record, or a varint never ends.
+    /// The varint of a record's length never ends. Kafka's decoder does not expect this and fails as a whole.
+    #[error("Varint is too long, the most significant bit in the 5th byte is set")]
+    LengthTooLong,
+    /// A field reaches over the end of its record, or a varint within it never ends.
     #[error("Found invalid record structure")]
     InvalidStructure,
     /// A record's fields fill fewer bytes than it declares.
@@ -150,7 +156,10 @@ fn read_record<'a>(bytes: &mut &'a [u8]) -> Result<RecordView<'a>, RecordError> 
     if bytes.is_empty() {
         return Err(RecordError::PrematureEnd);
     }
-    let length = read_varint(bytes).ok_or(RecordError::InvalidStructure)?;
+    let unread = bytes.len();
+    let endless =
+        || if unread >= VARINT_BYTES_MAX { RecordError::LengthTooLong } else { RecordError::InvalidStructure };
+    let length = read_varint(bytes).ok_or_else(endless)?;
     let length = usize::try_from(length).map_err(|_| RecordError::InvalidStructure)?;
     let Some((mut body, rest)) = bytes.split_at_checked(length) else { return Err(RecordError::PrematureEnd) };
     *bytes = rest;

@@ -36,6 +36,22 @@ pub trait TopicSettings: Send + Sync + std::fmt::Debug {
     fn producer_id_expiration_ms(&self, image: &MetadataImage) -> i64;
 }
 
+/// Closes logs; false if one could not be.
+fn close_all(partitions: &[&Arc<Partition>], now: Timestamp) -> bool {
+    let mut clean = true;
+    for partition in partitions {
+        partition.retire();
+        if let Err(error) = partition.with_log_blocking(|log| log.close(now)) {
+            clean = false;
+            tracing::error!(target: "kafka.log.LogManager", "cannot close {}: {error}", partition.topic_partition);
+        }
+    }
+    clean
+}
+
+/// Partitions that are opened, or change their leader, at once.
+const PARALLEL_OPENS: usize = 16;
+
 type TopicPartitions = Arc<BTreeMap<i32, Arc<Partition>>>;
 
 /// All partitions this broker hosts.
@@ -121,28 +137,21 @@ impl Replicas {
         self.deletions.lock().push((log_dir, deletion));
     }
 
-    /// Acts on one change, then publishes it.
+    /// Acts on one change, then publishes it. The disk's part of it runs on threads of its own.
     pub async fn apply(&self, delta: &MetadataDelta, image: Arc<MetadataImage>, now: Timestamp) {
         for topic in delta.topics.deleted.values() {
             self.delete(topic, now).await;
         }
-        for topic in delta.topics.created.values() {
-            let partitions =
-                tokio::task::block_in_place(|| self.open_topic(&image, topic, topic.partitions.keys().copied(), now));
-            self.follow(&image, topic, &partitions, now).await;
-            self.insert(topic.id, &partitions);
-        }
-        for change in delta.topics.changed.values() {
-            let topic = &change.after;
-            let known = self.topics.load().get(&topic.id).cloned().unwrap_or_default();
-            let new = change.partitions.iter().copied().filter(|index| !known.contains_key(index));
-            let mut partitions = tokio::task::block_in_place(|| self.open_topic(&image, topic, new, now));
-            partitions.extend(
-                change.partitions.iter().filter_map(|index| known.get(index).map(|found| (*index, Arc::clone(found)))),
-            );
-            self.follow(&image, topic, &partitions, now).await;
-            self.insert(topic.id, &partitions);
-        }
+        tokio::task::block_in_place(|| {
+            for topic in delta.topics.created.values() {
+                let indexes: Vec<i32> = topic.partitions.keys().copied().collect();
+                self.follow(&image, topic, &indexes, now);
+            }
+            for change in delta.topics.changed.values() {
+                let indexes: Vec<i32> = change.partitions.iter().copied().collect();
+                self.follow(&image, &change.after, &indexes, now);
+            }
+        });
         self.reconfigure(delta, &image).await;
         let offset = image.offset;
         self.image.store(image);
@@ -169,31 +178,48 @@ impl Replicas {
         }
     }
 
-    async fn follow(
-        &self,
-        image: &MetadataImage,
-        topic: &TopicImage,
-        partitions: &BTreeMap<i32, Arc<Partition>>,
-        now: Timestamp,
-    ) {
+    /// Opens what is new and takes or gives up leadership, many partitions at once: each waits for the disk.
+    fn follow(&self, image: &MetadataImage, topic: &TopicImage, indexes: &[i32], now: Timestamp) {
+        let known = self.topics.load().get(&topic.id).cloned().unwrap_or_default();
         let min_in_sync = self.settings.min_in_sync(image, &topic.name);
-        for (index, partition) in partitions {
-            let Some(registration) = topic.partitions.get(index) else { continue };
-            if let Err(error) = partition.follow_metadata(registration, self.local, min_in_sync, now).await {
+        let config = self.settings.log_config(image, &topic.name);
+        let opened = Mutex::new(BTreeMap::new());
+        let follow_one = |index: &i32| {
+            let Some(registration) = topic.partitions.get(index) else { return };
+            let partition = match known.get(index) {
+                Some(partition) => Arc::clone(partition),
+                None if !registration.replicas.contains(&self.local) => return,
+                None => match self.create_partition(image, topic, *index, &config, now) {
+                    Some(partition) => {
+                        opened.lock().insert(*index, Arc::clone(&partition));
+                        partition
+                    }
+                    None => return,
+                },
+            };
+            if let Err(error) = partition.follow_metadata(registration, self.local, min_in_sync, now) {
                 tracing::error!(
                     target: "state.change.logger",
                     "cannot follow the metadata of {}: {error}", partition.topic_partition
                 );
             }
+        };
+        if let [index] = indexes {
+            follow_one(index);
+        } else {
+            std::thread::scope(|scope| {
+                for part in indexes.chunks(indexes.len().div_ceil(PARALLEL_OPENS).max(1)) {
+                    scope.spawn(|| part.iter().for_each(follow_one));
+                }
+            });
         }
-    }
-
-    fn insert(&self, topic_id: Uuid, partitions: &BTreeMap<i32, Arc<Partition>>) {
-        self.topics.rcu(|topics| {
-            let mut all = topics.get(&topic_id).map(|known| BTreeMap::clone(known)).unwrap_or_default();
-            all.extend(partitions.iter().map(|(index, partition)| (*index, Arc::clone(partition))));
-            topics.update(topic_id, Arc::new(all))
-        });
+        let opened = opened.into_inner();
+        if !opened.is_empty() {
+            let all: BTreeMap<_, _> =
+                known.iter().map(|(index, known)| (*index, Arc::clone(known))).chain(opened).collect();
+            let all = Arc::new(all);
+            self.topics.rcu(|topics| topics.update(topic.id, Arc::clone(&all)));
+        }
     }
 
     async fn delete(&self, topic: &TopicImage, now: Timestamp) {
@@ -214,38 +240,33 @@ impl Replicas {
         }
     }
 
-    /// Creates the logs of new partitions. One that cannot be created is missing from the result.
-    fn open_topic(
+    /// Creates the log of a new partition; `None` if no log dir can take it.
+    fn create_partition(
         &self,
         image: &MetadataImage,
         topic: &TopicImage,
-        indexes: impl Iterator<Item = i32>,
+        index: i32,
+        config: &Arc<LogConfig>,
         now: Timestamp,
-    ) -> BTreeMap<i32, Arc<Partition>> {
-        let mut opened = BTreeMap::new();
-        for index in indexes {
-            if !topic.partitions.get(&index).is_some_and(|partition| partition.replicas.contains(&self.local)) {
-                continue;
+    ) -> Option<Arc<Partition>> {
+        let Some(log_dir) = self.directories.choose() else {
+            tracing::error!(target: "kafka.log.LogManager", "no log dir is online for {}-{index}", topic.name);
+            return None;
+        };
+        match self.open_partition(image, topic, index, log_dir, config, now) {
+            Ok(partition) => {
+                tracing::info!(
+                    target: "kafka.log.LogManager",
+                    "Created log for partition {} in {}", partition.topic_partition,
+                    self.directories.path(log_dir).join(partition.topic_partition.to_string()).display()
+                );
+                Some(partition)
             }
-            let Some(log_dir) = self.directories.choose() else {
-                tracing::error!(target: "kafka.log.LogManager", "no log dir is online for {}-{index}", topic.name);
-                continue;
-            };
-            match self.open_partition(image, topic, index, log_dir, now) {
-                Ok(partition) => {
-                    tracing::info!(
-                        target: "kafka.log.LogManager",
-                        "Created log for partition {} in {}", partition.topic_partition,
-                        self.directories.path(log_dir).join(partition.topic_partition.to_string()).display()
-                    );
-                    opened.insert(index, partition);
-                }
-                Err(error) => {
-                    tracing::error!(target: "kafka.log.LogManager", "cannot create {}-{index}: {error}", topic.name);
-                }
+            Err(error) => {
+                tracing::error!(target: "kafka.log.LogManager", "cannot create {}-{index}: {error}", topic.name);
+                None
             }
         }
-        opened
     }
 
     fn open_partition(
@@ -254,13 +275,14 @@ impl Replicas {
         topic: &TopicImage,
         index: i32,
         log_dir: usize,
+        config: &Arc<LogConfig>,
         now: Timestamp,
     ) -> Result<Arc<Partition>, StorageError> {
         let topic_partition = TopicPartition { topic: Arc::clone(&topic.name), partition: index };
         let load = LoadLog {
             topic_partition: topic_partition.clone(),
             topic_id: Some(topic.id),
-            config: self.settings.log_config(image, &topic.name),
+            config: Arc::clone(config),
             now,
             producer_id_expiration_ms: self.settings.producer_id_expiration_ms(image),
         };
@@ -319,15 +341,18 @@ impl Replicas {
                 }
             }
         }
+        let configs: BTreeMap<Uuid, Arc<LogConfig>> =
+            image.topics.iter().map(|topic| (topic.id, self.settings.log_config(&image, &topic.name))).collect();
         let opened = Mutex::new(Vec::new());
         std::thread::scope(|scope| {
             for (log_dir, partitions) in &work {
                 let threads = self.directories.recovery_threads().min(partitions.len()).max(1);
                 for part in partitions.chunks(partitions.len().div_ceil(threads)) {
-                    let (image, opened) = (&image, &opened);
+                    let (image, configs, opened) = (&image, &configs, &opened);
                     scope.spawn(move || {
                         for (topic, index) in part {
-                            match self.open_partition(image, topic, *index, *log_dir, now) {
+                            let config = configs.get(&topic.id).map_or_else(Arc::default, Arc::clone);
+                            match self.open_partition(image, topic, *index, *log_dir, &config, now) {
                                 Ok(partition) => opened.lock().push(partition),
                                 Err(error) => tracing::error!(
                                     target: "kafka.log.LogManager",
@@ -354,17 +379,13 @@ impl Replicas {
             for log_dir in 0..self.directories.len() {
                 let partitions = &partitions;
                 scope.spawn(move || {
-                    let mut clean = true;
-                    for partition in partitions.iter().filter(|partition| partition.log_dir == log_dir) {
-                        partition.retire();
-                        if let Err(error) = partition.with_log_blocking(|log| log.close(now)) {
-                            clean = false;
-                            tracing::error!(
-                                target: "kafka.log.LogManager",
-                                "cannot close {}: {error}", partition.topic_partition
-                            );
-                        }
-                    }
+                    let own: Vec<_> = partitions.iter().filter(|partition| partition.log_dir == log_dir).collect();
+                    let clean = std::thread::scope(|scope| {
+                        let parts = own.chunks(own.len().div_ceil(PARALLEL_OPENS).max(1));
+                        let closing: Vec<_> = parts.map(|part| scope.spawn(move || close_all(part, now))).collect();
+                        // A thread that panicked has not closed its logs.
+                        closing.into_iter().map(|part| part.join().unwrap_or(false)).fold(true, |all, one| all & one)
+                    });
                     self.directories.write_checkpoints(log_dir, partitions);
                     if clean && !self.directories.get(log_dir).offline.load(Ordering::Acquire) {
                         self.directories.close(log_dir, broker_epoch);

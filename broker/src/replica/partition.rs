@@ -252,15 +252,15 @@ impl Partition {
         self.dir_offline.load(Ordering::Acquire)
     }
 
-    /// Takes, keeps or gives up leadership, as the metadata says. `NotLeader` is no error here.
-    pub async fn follow_metadata(
+    /// Takes, keeps or gives up leadership, as the metadata says. Blocks: for threads outside of the runtime.
+    pub fn follow_metadata(
         &self,
         registration: &PartitionRegistration,
         local: i32,
         min_in_sync: i32,
         now: Timestamp,
     ) -> Result<(), StorageError> {
-        let mut log = self.log.lock().await;
+        let mut log = self.log.blocking_lock();
         if registration.leader != local {
             self.state.lock().leader = None;
             self.publish(None, None);

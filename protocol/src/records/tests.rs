@@ -107,7 +107,7 @@ fn says_what_is_wrong_with_records() {
     assert_eq!(walk(&[12, 0, 0, 0, 1, 1, 1], 1), Err(RecordError::HeaderCount { count: -1 }));
     assert_eq!(walk(&[12, 0, 0, 0, 1, 1, 2], 1), Err(RecordError::HeaderCount { count: 1 }));
     assert_eq!(walk(&[16, 0, 0, 0, 1, 1, 2, 1, 1], 1), Err(RecordError::HeaderKeySize { size: -1 }));
-    assert_eq!(walk(&[0xff, 0xff, 0xff, 0xff, 0xff, 1], 1), Err(RecordError::InvalidStructure), "endless varint");
+    assert_eq!(walk(&[0xff, 0xff, 0xff, 0xff, 0xff, 1], 1), Err(RecordError::LengthTooLong), "endless varint");
 }
 
 #[test]

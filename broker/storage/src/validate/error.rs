@@ -156,6 +156,7 @@ impl ValidationError {
             ValidationError::LargerThanSegment { .. } => 18,
             ValidationError::ZstdTooEarly { .. } => 76,
             ValidationError::UnknownCodec { .. }
+            | ValidationError::Records(RecordError::LengthTooLong)
             | ValidationError::Undecodable(_)
             | ValidationError::Recompression(_) => -1,
             ValidationError::Rejected { .. } if self.is_timestamp() => 32,
