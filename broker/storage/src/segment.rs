@@ -395,6 +395,14 @@ impl Segment {
         }
     }
 
+    /// First offset of the batch that holds `offset`, or of the next one.
+    pub(crate) fn base_offset_of_batch(&self, offset: Offset) -> Result<Option<Offset>, ReadError> {
+        let Some(found) = self.find(offset, self.size())? else { return Ok(None) };
+        let file = self.log_file()?;
+        let header = HeaderScan::new(&*file, found.position, self.size()).next();
+        Ok(header.map_err(|error| error.at(&self.path(LOG)))?.map(|(_, header)| header.base_offset))
+    }
+
     fn walk(&self, mut scan: HeaderScan<'_>, target: Offset) -> Result<Option<BatchPosition>, ReadError> {
         loop {
             match scan.next().map_err(|error| error.at(&self.path(LOG)))? {

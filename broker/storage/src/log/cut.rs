@@ -136,8 +136,28 @@ impl Log {
         Ok(Some(ScheduledDeletion { at: now.saturating_add(self.config.file_delete_delay_ms), paths }))
     }
 
-    /// Cut the log to end at `offset`, or before it if that lies inside a batch. Answers whether anything was cut. The recovery point may go back: the caller
-    /// writes its checkpoint before it appends again.
+    /// The log is about to be cut at `offset`: the recovery point goes back if it lies behind. Its checkpoint is written before the cut, or a crash in the
+    /// middle of it would look like a disk that lost what it had promised. Answers whether the recovery point moved.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub fn prepare_truncation(&mut self, offset: Offset) -> Result<bool, StorageError> {
+        if offset >= self.recovery_point {
+            return Ok(false);
+        }
+        let holding = self.segments.partition_point(|segment| segment.base_offset() <= offset).saturating_sub(1);
+        let batch_start = match self.segments.get(holding) {
+            Some(segment) => segment.base_offset_of_batch(offset)?,
+            None => None,
+        };
+        self.recovery_point = batch_start.unwrap_or(offset).min(offset);
+        // A sync that is under way would move it forward again.
+        self.truncations += 1;
+        Ok(true)
+    }
+
+    /// Cut the log to end at `offset`, or before it if that lies inside a batch. Answers whether anything was cut. Call [`Log::prepare_truncation`] and write
+    /// the recovery point's checkpoint first.
     ///
     /// # Errors
     /// Those of the disk.
