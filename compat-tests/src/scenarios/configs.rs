@@ -142,6 +142,11 @@ fn alter(resources: Vec<incremental::AlterConfigsResource>) -> IncrementalAlterC
     IncrementalAlterConfigsRequest::default().with_resources(resources)
 }
 
+/// Sets one key of a topic.
+pub(crate) fn alter_one(topic: &str, key: &str, value: &str) -> IncrementalAlterConfigsRequest {
+    alter(vec![altering(TOPIC, topic, &[(key, 0, Some(value))])])
+}
+
 /// Kafka's broker shows a change a moment after it said yes: asks until the answer stays the same.
 fn settled(context: &Context<'_>, request: &DescribeConfigsRequest, key: &str, value: Option<&str>) -> Outcome {
     context.until(&format!("{key} is {value:?}"), |context| {

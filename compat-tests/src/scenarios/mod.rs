@@ -3,7 +3,7 @@
 mod api_versions;
 mod cli;
 mod cluster_apis;
-mod configs;
+pub(crate) mod configs;
 mod disk;
 mod fetch;
 mod java_clients;
@@ -13,6 +13,7 @@ mod offsets;
 pub(crate) mod produce;
 mod rdkafka_client;
 mod restart;
+mod retention;
 mod security;
 mod shippers;
 mod topics;
@@ -63,6 +64,7 @@ pub(crate) fn all() -> Vec<Scenario> {
         java_clients::SCENARIOS,
         shippers::SCENARIOS,
         cli::SCENARIOS,
+        retention::SCENARIOS,
         restart::SCENARIOS,
         disk::SCENARIOS,
     ]
