@@ -125,27 +125,15 @@ impl LogReader {
         min_one_batch: bool,
     ) -> Result<ReadPlan, ReadError> {
         let view = self.view();
-        view.check_in_range(start)?;
-        let upper_bound = upper_bound_exclusive.min(view.log_end_offset);
-        if start >= upper_bound {
-            return Ok(ReadPlan::default());
-        }
-        for index in view.segment_of(start)..view.segments.len() {
-            let Some(segment) = view.segments.get(index) else { break };
-            let limit = view.limit(index);
-            let Some(first) = segment.find(start, limit)? else { continue };
-            let end = view.position_in(index, upper_bound)?;
-            let available = usize::try_from(end.saturating_sub(first.position)).unwrap_or(usize::MAX);
-            let first_batch_bytes = first.size as usize;
-            let len = available.min(if min_one_batch { max_bytes.max(first_batch_bytes) } else { max_bytes });
-            if len == 0 {
-                return Ok(ReadPlan { range: None, first_batch_bytes: first_batch_bytes.min(available) });
+        let result = view.read(start, max_bytes, upper_bound_exclusive, min_one_batch);
+        if matches!(result, Err(ReadError::Disk(_) | ReadError::Corrupt(_))) {
+            // The files may have gone or been cut since the view was copied: then the view of now tells the truth.
+            let now = self.view();
+            if !Arc::ptr_eq(&now.segments, &view.segments) || now.log_end_offset < view.log_end_offset {
+                return now.read(start, max_bytes, upper_bound_exclusive, min_one_batch);
             }
-            let source: Arc<dyn FileSource> = segment.log_file()?;
-            let range = FileRange { source, position: first.position, len };
-            return Ok(ReadPlan { range: Some(range), first_batch_bytes });
         }
-        Ok(ReadPlan::default())
+        result
     }
 
     /// Bytes of batches from the one that holds `start` to `upper_bound_exclusive`: what `min.bytes` counts.
@@ -255,6 +243,36 @@ impl LogReader {
 }
 
 impl View {
+    fn read(
+        &self,
+        start: Offset,
+        max_bytes: usize,
+        upper_bound_exclusive: Offset,
+        min_one_batch: bool,
+    ) -> Result<ReadPlan, ReadError> {
+        self.check_in_range(start)?;
+        let upper_bound = upper_bound_exclusive.min(self.log_end_offset);
+        if start >= upper_bound {
+            return Ok(ReadPlan::default());
+        }
+        for index in self.segment_of(start)..self.segments.len() {
+            let Some(segment) = self.segments.get(index) else { break };
+            let limit = self.limit(index);
+            let Some(first) = segment.find(start, limit)? else { continue };
+            let end = self.position_in(index, upper_bound)?;
+            let available = usize::try_from(end.saturating_sub(first.position)).unwrap_or(usize::MAX);
+            let first_batch_bytes = first.size as usize;
+            let len = available.min(if min_one_batch { max_bytes.max(first_batch_bytes) } else { max_bytes });
+            if len == 0 {
+                return Ok(ReadPlan { range: None, first_batch_bytes: first_batch_bytes.min(available) });
+            }
+            let source: Arc<dyn FileSource> = segment.log_file()?;
+            let range = FileRange { source, position: first.position, len };
+            return Ok(ReadPlan { range: Some(range), first_batch_bytes });
+        }
+        Ok(ReadPlan::default())
+    }
+
     fn check_in_range(&self, offset: Offset) -> Result<(), OffsetOutOfRange> {
         let View { log_start_offset, log_end_offset, .. } = *self;
         if (log_start_offset..=log_end_offset).contains(&offset) {

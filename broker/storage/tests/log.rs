@@ -547,3 +547,44 @@ fn a_configuration_acts_from_the_next_append_on() {
     assert!(append(&mut log, &["b"]).segment_rolled);
     assert!(matches!(append_batch(&mut log, batch(NOW, &["ccc"])), Err(AppendError::Validation(_))));
 }
+
+#[test]
+fn readers_see_a_growing_log_without_holes_while_it_is_appended_to() {
+    let disk = SimDisk::new(1);
+    let mut opener = Opener::sim(&disk);
+    opener.config =
+        LogConfig { segment_bytes: 1000, index_interval_bytes: 100, retention_bytes: 4000, ..LogConfig::default() };
+    let mut log = opener.open();
+    let reader = log.reader();
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                let mut next = 0;
+                while next < 2000 {
+                    let plan = match reader.read(next, 300, Offset::MAX, true) {
+                        Ok(plan) => plan,
+                        Err(ReadError::OffsetOutOfRange(error)) => {
+                            next = error.log_start_offset;
+                            continue;
+                        }
+                        Err(error) => panic!("at {next}: {error}"),
+                    };
+                    let Some(range) = plan.range else { continue };
+                    let mut bytes = vec![0; plan.first_batch_bytes];
+                    range.source.read_exact_at(&mut bytes, range.position).unwrap();
+                    let found = values_in(&bytes);
+                    assert_eq!(found, [(next, format!("value {next}"))]);
+                    next += 1;
+                }
+            });
+        }
+        for offset in 0..2000 {
+            append(&mut log, &[&format!("value {offset}")]);
+            if offset % 100 == 0
+                && let Some(deletion) = log.run_retention(NOW, offset).unwrap()
+            {
+                deletion.execute(&disk).unwrap();
+            }
+        }
+    });
+}
