@@ -3,7 +3,9 @@
 use std::{fs, path::Path};
 
 use kafka_protocol::messages::{
-    DescribeProducersRequest, OffsetForLeaderEpochRequest,
+    AddPartitionsToTxnRequest, DescribeProducersRequest, EndTxnRequest, FindCoordinatorRequest, InitProducerIdRequest,
+    OffsetForLeaderEpochRequest,
+    add_partitions_to_txn_request::AddPartitionsToTxnTopic,
     describe_producers_request::TopicRequest,
     offset_for_leader_epoch_request::{OffsetForLeaderPartition, OffsetForLeaderTopic},
 };
@@ -14,10 +16,11 @@ use crate::{
     Outcome,
     cluster::{ApacheKafka, Cluster},
     context::{Context, kafka_text},
+    debug_json::to_json,
     raw::{
         Batch,
         requests::{Topic, fetch, from_offset, list_offsets, produce},
-        topic_name,
+        text, topic_name,
     },
 };
 
@@ -26,6 +29,8 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     alone("disk/dump-log-after-a-kill", &[], |context| dump_log(context, Ending::Killed)),
     alone("disk/a-directory-of-kafka-closed-cleanly", &[], |context| foreign_directory(context, Ending::Stopped)),
     alone("disk/a-directory-of-a-killed-kafka", &[], |context| foreign_directory(context, Ending::Killed)),
+    alone("disk/transactions-of-kafka-closed-cleanly", &[], |context| foreign_transactions(context, Ending::Stopped)),
+    alone("disk/transactions-of-a-killed-kafka", &[], |context| foreign_transactions(context, Ending::Killed)),
 ];
 
 /// How a broker ended.
@@ -114,19 +119,22 @@ fn file_names(dir: &Path) -> Outcome<Vec<String>> {
 }
 
 /// A Kafka writes a partition; its directory takes the place of ours, under our topic's id.
-fn foreign_directory(context: &mut Context<'_>, ending: Ending) -> Outcome {
+fn moved_in<'a>(
+    context: &mut Context<'_>,
+    ending: Ending,
+    configs: &[(&str, &str)],
+    fill: impl Fn(&Context<'_>, Topic<'_>) -> Outcome,
+) -> Outcome<Topic<'a>> {
     let mut kafka = ApacheKafka::create(context.tools, &[])?;
     kafka.start()?;
-    let time = run_time();
     {
         let mut none = None;
         let other = Context::new(&mut kafka, context.tools, &mut none);
-        let id = other.create_topic("moved", 1, SMALL_SEGMENTS)?;
-        fill(&other, Topic { name: "moved", id }, time)?;
+        let id = other.create_topic("moved", 1, configs)?;
+        fill(&other, Topic { name: "moved", id })?;
     }
     ending.end(&mut kafka)?;
-    let id = context.create_topic("moved", 1, SMALL_SEGMENTS)?;
-    let topic = Topic { name: "moved", id };
+    let id = context.create_topic("moved", 1, configs)?;
     ending.end(context.cluster)?;
     let ours = context.cluster.data_dir().join("moved-0");
     fs::remove_dir_all(&ours)?;
@@ -138,7 +146,12 @@ fn foreign_directory(context: &mut Context<'_>, ending: Ending) -> Outcome {
     fs::write(ours.join("partition.metadata"), format!("version: 0\ntopic_id: {}", kafka_text(id)))?;
     context.cluster.start()?;
     context.until_ready("moved", 1)?;
+    Ok(Topic { name: "moved", id })
+}
 
+fn foreign_directory(context: &mut Context<'_>, ending: Ending) -> Outcome {
+    let time = run_time();
+    let topic = moved_in(context, ending, SMALL_SEGMENTS, |kafka, topic| fill(kafka, topic, time))?;
     context.record("records", json!(all_batches(context, topic, time)?));
     let mut connection = context.connect()?;
     for (step, at) in [("first", -2), ("end", -1)] {
@@ -198,4 +211,95 @@ fn all_batches(context: &Context<'_>, topic: Topic<'_>, time: i64) -> Outcome<Ve
             return Ok(batches);
         }
     }
+}
+
+/// What one transaction writes, and how it ends.
+type Transaction = (&'static str, usize, Option<bool>);
+
+const TRANSACTIONS: [Transaction; 5] = [
+    ("committed", 2, Some(true)),
+    ("aborted", 3, Some(false)),
+    ("aborted-later", 1, Some(false)),
+    ("committed-too", 1, Some(true)),
+    ("open", 2, None),
+];
+
+/// Transactions between plain batches; the last one stays open.
+fn write_transactions(context: &Context<'_>, topic: Topic<'_>) -> Outcome {
+    let append = |batch: &Batch, id: Option<&str>| -> Outcome {
+        let request = produce(9, -1, topic, &[(0, batch.encode())]);
+        let request = request.with_transactional_id(id.map(|id| text(id).into()));
+        context.until("the append is taken", |context| {
+            let response = context.demand(9, &request)?;
+            Ok((response.responses[0].partition_responses[0].error_code == 0).then_some(()))
+        })
+    };
+    for (id, batches, ends) in TRANSACTIONS {
+        let find = FindCoordinatorRequest::default().with_key(text(id)).with_key_type(1);
+        context.until("a coordinator", |context| Ok((context.demand(3, &find)?.error_code == 0).then_some(())))?;
+        let init = InitProducerIdRequest::default()
+            .with_transactional_id(Some(text(id).into()))
+            .with_transaction_timeout_ms(600_000)
+            .with_producer_id((-1).into())
+            .with_producer_epoch(-1);
+        let (producer, epoch) = context.until("a producer id", |context| {
+            let response = context.demand(4, &init)?;
+            Ok((response.error_code == 0).then_some((response.producer_id, response.producer_epoch)))
+        })?;
+        let row = AddPartitionsToTxnTopic::default().with_name(topic_name(topic.name)).with_partitions(vec![0]);
+        let add = AddPartitionsToTxnRequest::default()
+            .with_v3_and_below_transactional_id(text(id).into())
+            .with_v3_and_below_producer_id(producer)
+            .with_v3_and_below_producer_epoch(epoch)
+            .with_v3_and_below_topics(vec![row]);
+        context.until("the partition is added", |context| {
+            let response = context.demand(3, &add)?;
+            Ok((response.results_by_topic_v3_and_below[0].results_by_partition[0].partition_error_code == 0)
+                .then_some(()))
+        })?;
+        for sequence in 0..batches {
+            append(&Batch::new(run_time(), &["plain"]), None)?;
+            let batch = Batch::new(run_time(), &[id]).by_producer(producer.0, epoch, sequence as i32);
+            append(&batch.with(|batch| batch.attributes = 0x10), Some(id))?;
+        }
+        if let Some(committed) = ends {
+            let end = EndTxnRequest::default()
+                .with_transactional_id(text(id).into())
+                .with_producer_id(producer)
+                .with_producer_epoch(epoch)
+                .with_committed(committed);
+            let response = context.demand(3, &end)?;
+            if response.error_code != 0 {
+                return Err(format!("EndTxn answered {}", response.error_code).into());
+            }
+            // The marker is written a moment after the answer.
+            let last = list_offsets(topic.name, &[(0, -1)]);
+            let stable = last.clone().with_isolation_level(1);
+            context.until("the marker is written", |context| {
+                let end = context.demand(4, &last)?.topics[0].partitions[0].offset;
+                Ok((context.demand(4, &stable)?.topics[0].partitions[0].offset == end).then_some(()))
+            })?;
+        }
+    }
+    append(&Batch::new(run_time(), &["after"]), None)
+}
+
+/// Control batches, aborted transactions and an open one, written by a Kafka, as readers see them.
+fn foreign_transactions(context: &mut Context<'_>, ending: Ending) -> Outcome {
+    let topic = moved_in(context, ending, &[], write_transactions)?;
+    let mut connection = context.connect()?;
+    for isolation in [0, 1] {
+        let end = list_offsets(topic.name, &[(0, -1)]).with_isolation_level(isolation);
+        context.ask(format!("end:{isolation}"), &mut connection, 4, &end)?;
+        for from in [0, 4, 8, 12, 16, 20] {
+            let request = fetch(12, topic, vec![from_offset(0, from)]).with_isolation_level(isolation);
+            context.ask(format!("fetch:{isolation}:from:{from}"), &mut connection, 12, &request)?;
+        }
+    }
+    let row = TopicRequest::default().with_name(topic_name("moved")).with_partition_indexes(vec![0]);
+    let producers = context.demand(0, &DescribeProducersRequest::default().with_topics(vec![row]))?;
+    let mut producers: Vec<Value> = producers.topics[0].partitions[0].active_producers.iter().map(to_json).collect();
+    producers.sort_by_key(Value::to_string);
+    context.record("producers", json!(producers));
+    Ok(())
 }
