@@ -48,6 +48,9 @@ pub(crate) fn test(fast: bool) -> Outcome<bool> {
         section("crash tests: kill -9 under load");
         compat(&mut tally, tools, &["crash", "--rounds", &GATE_CRASH_ROUNDS.to_string()])?;
     }
+    if fast {
+        say("not part of --fast: format, lints, compatibility and crash tests");
+    }
     say(&format!("took {}", human(started.elapsed())));
     Ok(tally.finish(in_ci))
 }
