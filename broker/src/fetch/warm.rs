@@ -1,15 +1,22 @@
 //! Cold reads: bytes that would come from the device are read on another thread and their checksums are verified
 //! before the connection's thread sends them from the page cache (promise I13).
 //!
+//! A small range is read at once in the same system call that asks whether it is there; a large one is left to
+//! `sendfile`. What was appended a moment ago is in the page cache and is not asked about.
+//!
 //! Without this a `sendfile` of a cold range would stall every connection on that thread (KAFKA-7504).
 
 use std::io;
 
+use bytes::BytesMut;
 use kafka_protocol::ResponseError;
 use milena_protocol::BatchView;
-use milena_protocol::file_range::FileRange;
+use milena_protocol::file_range::{Chunk, FileRange};
 use milena_protocol::record_batch::size_at_start;
+use milena_storage::disk;
 
+/// Below this a copy through memory is cheaper than `sendfile`.
+const READ_BELOW_BYTES: usize = 8 * 1024;
 /// Bytes read at once; a batch larger than this is read whole.
 const STEP_BYTES: usize = 1024 * 1024;
 /// Length of the part of a batch that tells its size.
@@ -39,23 +46,28 @@ impl ColdReadError {
     }
 }
 
-/// Makes sure that a range can be sent without waiting for the device.
-pub async fn ensure(range: &FileRange) -> Result<(), ColdReadError> {
-    if is_resident(range) {
-        return Ok(());
+/// Makes a range into something that can be sent without waiting for the device. `just_written`: it ends at the log's
+/// end and was appended moments ago.
+pub async fn ready(range: FileRange, just_written: bool) -> Result<Chunk, ColdReadError> {
+    let Some(descriptor) = range.source.descriptor() else { return Ok(Chunk::File(range)) };
+    if range.len < READ_BELOW_BYTES {
+        let mut buffer = BytesMut::zeroed(range.len);
+        if disk::read_resident(descriptor, &mut buffer, range.position) == range.len {
+            return Ok(Chunk::Bytes(buffer.freeze()));
+        }
+    } else if just_written || disk::is_resident(descriptor, last_position(&range)) {
+        return Ok(Chunk::File(range));
     }
-    let range = range.clone();
-    match tokio::task::spawn_blocking(move || read_and_check(&range)).await {
-        Ok(result) => result,
+    let checked = tokio::task::spawn_blocking(move || read_and_check(&range).map(|()| range));
+    match checked.await {
+        Ok(result) => result.map(Chunk::File),
         Err(_) => Err(io::Error::other("the reading thread ended").into()),
     }
 }
 
-/// The first and the last byte tell; what lies between was read ahead with them.
-fn is_resident(range: &FileRange) -> bool {
-    let Some(descriptor) = range.source.descriptor() else { return true };
-    let last = range.position + (range.len as u64).saturating_sub(1);
-    milena_storage::disk::is_resident(descriptor, last) && milena_storage::disk::is_resident(descriptor, range.position)
+/// The last byte tells of the whole range: a page cache is filled from the front, and what is read ahead with it stays.
+fn last_position(range: &FileRange) -> u64 {
+    range.position + (range.len as u64).saturating_sub(1)
 }
 
 fn read_and_check(range: &FileRange) -> Result<(), ColdReadError> {

@@ -39,6 +39,8 @@ struct Row {
     topic: Arc<str>,
     topic_id: Uuid,
     outcome: Result<Fetched, ResponseError>,
+    /// What of it is ready to be sent.
+    records: Option<Chunk>,
     partition: Option<Arc<Partition>>,
     /// The leader by the metadata, for an answer that says the client asked the wrong one.
     current_leader: Option<LeaderIdAndEpoch>,
@@ -77,7 +79,7 @@ pub(super) async fn handle(context: &Context<'_>, body: BytesMut) -> Reply {
         Err(error) => return respond(context, FetchResponse { error_code: error.code(), ..empty_response() }),
     };
     let rows = read_when_ready(context, &request, isolation, &wanted).await;
-    let rows = warm_rows(rows).await;
+    let rows = make_ready(rows).await;
     finish(context, kind, rows)
 }
 
@@ -157,7 +159,7 @@ fn read_all(
     wanted: &[Wanted],
     max_bytes: i32,
 ) -> Vec<Row> {
-    let image = context.node.image();
+    let (image, now) = (context.node.image(), context.node.now());
     let mut left = max_bytes;
     let mut nothing_yet = true;
     let mut rows = Vec::with_capacity(wanted.len());
@@ -169,6 +171,7 @@ fn read_all(
             max_bytes: left.min(wanted.max_bytes),
             isolation,
             min_one_batch: nothing_yet,
+            now,
         };
         let row = read_one(context, &image, request, wanted, spec);
         let bytes = row.bytes();
@@ -196,6 +199,7 @@ fn read_one(context: &Context<'_>, image: &MetadataImage, request: &FetchRequest
             TopicKey::Id(id) => *id,
         },
         outcome: Err(unknown),
+        records: None,
         partition: None,
         current_leader: None,
     };
@@ -257,15 +261,20 @@ fn bytes_to_be_had(rows: &[Row], isolation: Isolation) -> i64 {
 }
 
 /// Bytes that are not in the page cache are read and checked off the connection threads before they are sent.
-async fn warm_rows(mut rows: Vec<Row>) -> Vec<Row> {
+async fn make_ready(mut rows: Vec<Row>) -> Vec<Row> {
     for row in &mut rows {
-        let Ok(Fetched { range: Some(range), .. }) = &row.outcome else { continue };
-        if let Err(error) = warm::ensure(range).await {
-            tracing::error!(
-                target: "kafka.server.ReplicaManager",
-                "{}-{} cannot be served at offset {}: {error}", row.topic, row.wanted.partition, row.wanted.fetch_offset
-            );
-            row.outcome = Err(error.code());
+        let Ok(fetched) = &mut row.outcome else { continue };
+        let Some(range) = fetched.range.take() else { continue };
+        match warm::ready(range, fetched.just_written).await {
+            Ok(chunk) => row.records = Some(chunk),
+            Err(error) => {
+                tracing::error!(
+                    target: "kafka.server.ReplicaManager",
+                    "{}-{} cannot be served at offset {}: {error}",
+                    row.topic, row.wanted.partition, row.wanted.fetch_offset
+                );
+                row.outcome = Err(error.code());
+            }
         }
     }
     rows
@@ -294,7 +303,7 @@ fn sent(row: &Row) -> Sent {
     match &row.outcome {
         Ok(fetched) => Sent {
             error_code: 0,
-            has_records: fetched.range.is_some(),
+            has_records: row.records.is_some(),
             has_news: fetched.diverging.is_some(),
             high_watermark: fetched.high_watermark,
             log_start_offset: fetched.log_start_offset,
@@ -325,7 +334,7 @@ fn answer_row(row: Row) -> PartitionResponse {
                     .map(|txn| AbortedTransaction { producer_id: txn.producer_id, first_offset: txn.first_offset })
                     .collect()
             });
-            response.records = fetched.range.map(Chunk::File).into_iter().collect();
+            response.records = row.records.into_iter().collect();
         }
         Err(error) => {
             response.error_code = error.code();

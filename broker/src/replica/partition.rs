@@ -26,6 +26,8 @@ use crate::fetch::wait::FetchWaiters;
 
 /// An append slower than this sends the next one off the connection threads.
 const SLOW_APPEND: Duration = Duration::from_millis(1);
+/// What was appended this short a time ago has not been written back, let alone dropped from the page cache.
+const JUST_WRITTEN_MS: Timestamp = 5_000;
 
 /// Why a partition does not do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -143,6 +145,8 @@ pub struct FetchSpec {
     pub isolation: Isolation,
     /// Whether one whole batch comes even if it is larger than `max_bytes`.
     pub min_one_batch: bool,
+    /// The time.
+    pub now: Timestamp,
 }
 
 /// What a fetch found in one partition.
@@ -156,6 +160,8 @@ pub struct Fetched {
     pub log_start_offset: Offset,
     /// Whole or cut batches; `None` if nothing is to be had.
     pub range: Option<FileRange>,
+    /// Whether it ends at the log's end and was appended moments ago: it is in the page cache.
+    pub just_written: bool,
     /// For readers of committed data: the aborted transactions within.
     pub aborted: Option<Vec<AbortedTransaction>>,
     /// The reader's log parts from this one here (KIP-595): nothing else is to be had.
@@ -188,6 +194,7 @@ pub struct Partition {
     recovery_point: AtomicI64,
     last_append_was_slow: AtomicBool,
     retired: AtomicBool,
+    last_append_ms: AtomicI64,
     /// Whether the committer has this partition in its queue.
     pub(super) commit_requested: AtomicBool,
     /// Fetches that wait for this partition.
@@ -222,6 +229,7 @@ impl Partition {
             recovery_point: AtomicI64::new(flushed),
             last_append_was_slow: AtomicBool::new(false),
             retired: AtomicBool::new(false),
+            last_append_ms: AtomicI64::new(0),
             commit_requested: AtomicBool::new(false),
             fetch_waiters: FetchWaiters::default(),
         })
@@ -311,6 +319,7 @@ impl Partition {
             leader.leader_epoch()
         };
         let info = self.append_measured(&mut log, records, leader_epoch, origin, now)?;
+        self.last_append_ms.store(now, Ordering::Relaxed);
         let end = info.last_offset + 1;
         let flush_messages = log.config().flush_messages;
         let counts_when_flushed = flush_messages <= 1;
@@ -367,6 +376,7 @@ impl Partition {
             last_stable_offset,
             log_start_offset,
             range: None,
+            just_written: false,
             aborted: None,
             diverging: None,
         };
@@ -382,8 +392,11 @@ impl Partition {
             Isolation::ReadUncommitted => high_watermark,
             Isolation::ReadCommitted => last_stable_offset,
         };
-        fetched.range =
-            self.reader.read(spec.fetch_offset, spec.max_bytes.max(0) as usize, upper_bound, spec.min_one_batch)?.range;
+        let max_bytes = spec.max_bytes.max(0) as usize;
+        fetched.range = self.reader.read(spec.fetch_offset, max_bytes, upper_bound, spec.min_one_batch)?.range;
+        let reaches_the_end = fetched.range.as_ref().is_some_and(|range| range.len < max_bytes);
+        fetched.just_written =
+            reaches_the_end && spec.now - self.last_append_ms.load(Ordering::Relaxed) < JUST_WRITTEN_MS;
         if spec.isolation == Isolation::ReadCommitted {
             fetched.aborted = Some(match &fetched.range {
                 Some(_) => self.reader.aborted_transactions(spec.fetch_offset, upper_bound)?,

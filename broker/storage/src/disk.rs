@@ -15,7 +15,7 @@ use std::sync::Arc;
 use milena_protocol::file_range::FileSource;
 use milena_protocol::types::Timestamp;
 
-pub use os::{OsDisk, is_resident};
+pub use os::{OsDisk, is_resident, read_resident};
 pub use sim::{Crash, Fault, SimDisk};
 
 /// How a file is opened.

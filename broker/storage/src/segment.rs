@@ -351,11 +351,13 @@ impl Segment {
         if start > 0 && start < limit {
             let mut scan = HeaderScan::new(&*file, start, limit);
             // An index that points elsewhere than at a batch, or too far, is not believed: the walk begins at the segment's start instead.
-            if matches!(scan.next(), Ok(Some((_, header))) if header.base_offset <= target) {
-                return self.walk(HeaderScan::new(&*file, start, limit), target);
+            if let Ok(Some(first)) = scan.next()
+                && first.1.base_offset <= target
+            {
+                return self.walk(Some(first), scan, target);
             }
         }
-        self.walk(HeaderScan::new(&*file, 0, limit), target)
+        self.walk(None, HeaderScan::new(&*file, 0, limit), target)
     }
 
     /// The end of the segment, exclusive, found by walking from the last index entry on.
@@ -403,9 +405,20 @@ impl Segment {
         Ok(header.map_err(|error| error.at(&self.path(LOG)))?.map(|(_, header)| header.base_offset))
     }
 
-    fn walk(&self, mut scan: HeaderScan<'_>, target: Offset) -> Result<Option<BatchPosition>, ReadError> {
+    /// The batch that holds `target`, from `first` on, behind which the scan stands.
+    fn walk(
+        &self,
+        first: Option<(u64, BatchHeader)>,
+        mut scan: HeaderScan<'_>,
+        target: Offset,
+    ) -> Result<Option<BatchPosition>, ReadError> {
+        let mut next = first;
         loop {
-            match scan.next().map_err(|error| error.at(&self.path(LOG)))? {
+            let found = match next.take() {
+                Some(found) => Some(found),
+                None => scan.next().map_err(|error| error.at(&self.path(LOG)))?,
+            };
+            match found {
                 Some((position, header)) if header.last_offset() >= target => {
                     return Ok(Some(BatchPosition { position, size: header.size_in_bytes() as u64 }));
                 }

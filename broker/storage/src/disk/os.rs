@@ -143,6 +143,13 @@ impl DiskFile for OsFile {
     }
 }
 
+/// Reads what the page cache holds without waiting for the device. How many bytes that was; 0 where the file system
+/// cannot tell or nothing is there.
+pub fn read_resident(descriptor: BorrowedFd<'_>, buffer: &mut [u8], position: u64) -> usize {
+    let mut buffers = [io::IoSliceMut::new(buffer)];
+    rustix::io::preadv2(descriptor, &mut buffers, position, rustix::io::ReadWriteFlags::NOWAIT).unwrap_or(0)
+}
+
 /// Whether a read of the byte at `position` would be answered from the page cache. `true` where the file system cannot tell.
 pub fn is_resident(descriptor: BorrowedFd<'_>, position: u64) -> bool {
     let mut byte = [0];
