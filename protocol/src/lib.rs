@@ -11,6 +11,7 @@ pub mod api;
 mod bytes_at;
 pub mod compression;
 pub mod control_record;
+pub mod coordinator_key;
 pub mod fetch_response;
 pub mod file_range;
 pub mod frame;

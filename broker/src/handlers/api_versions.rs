@@ -43,13 +43,12 @@ pub(super) fn handle(context: &Context<'_>, body: BytesMut) -> Reply {
             .features
             .iter()
             .filter(|(_, level)| *level > 0)
-            .map(|(name, level)| {
-                FinalizedFeatureKey::default()
-                    .with_name(text(name))
-                    .with_min_version_level(level)
-                    .with_max_version_level(level)
-            })
+            .map(|(name, level)| finalized(name, level))
             .collect();
+        // The members of the quorum are in its log unless the configuration names them (KIP-853).
+        if context.node.config.quorum.voters.is_empty() {
+            response.finalized_features.push(finalized("kraft.version", 1));
+        }
         response.finalized_features_epoch = image.offset;
     }
     answer(context, &response)
@@ -67,6 +66,10 @@ pub(super) fn unsupported_version(correlation_id: i32) -> Reply {
     frame.put_i32(correlation_id);
     response.encode(&mut frame, 0).expect("version 0 has no field that could be refused");
     Reply::Answer(finish(frame))
+}
+
+fn finalized(name: &str, level: i16) -> FinalizedFeatureKey {
+    FinalizedFeatureKey::default().with_name(text(name)).with_min_version_level(level).with_max_version_level(level)
 }
 
 fn served() -> Vec<ApiVersion> {

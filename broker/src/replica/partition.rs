@@ -361,7 +361,7 @@ impl Partition {
             log.append_as_leader(records, leader_epoch, origin, now)
         };
         self.last_append_was_slow.store(started.elapsed() > SLOW_APPEND, Ordering::Relaxed);
-        self.notice_failure(log);
+        self.notice(log);
         result
     }
 
@@ -430,7 +430,7 @@ impl Partition {
     pub async fn with_log<T>(&self, change: impl FnOnce(&mut Log) -> T) -> T {
         let mut log = self.log.lock().await;
         let result = tokio::task::block_in_place(|| change(&mut log));
-        self.notice_failure(&log);
+        self.notice(&log);
         result
     }
 
@@ -438,7 +438,7 @@ impl Partition {
     pub fn with_log_blocking<T>(&self, change: impl FnOnce(&mut Log) -> T) -> T {
         let mut log = self.log.blocking_lock();
         let result = change(&mut log);
-        self.notice_failure(&log);
+        self.notice(&log);
         result
     }
 
@@ -496,8 +496,10 @@ impl Partition {
         self.publish(None, None);
     }
 
-    /// A log that went offline without having been closed has met a failing disk.
-    fn notice_failure(&self, log: &Log) {
+    /// Takes over how far the log is on stable storage, and whether it still is online: one that went offline without
+    /// having been closed has met a failing disk.
+    fn notice(&self, log: &Log) {
+        self.recovery_point.fetch_max(log.recovery_point(), Ordering::AcqRel);
         if !log.is_offline() || self.retired.load(Ordering::Acquire) {
             return;
         }
