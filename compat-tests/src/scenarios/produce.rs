@@ -184,8 +184,7 @@ fn errors_of_every_version(context: &mut Context<'_>) -> Outcome {
     let nil = Topic { name: "", id: Uuid::nil() };
     context.ask("zero-id", &mut connection, 13, &produce(13, 1, nil, &[(0, good.clone())]))?;
     // An internal topic: made by asking for a coordinator.
-    let find = kafka_protocol::messages::FindCoordinatorRequest::default().with_key(text("g"));
-    context.until("the internal topic", |context| Ok((context.demand(3, &find)?.error_code == 0).then_some(())))?;
+    super::metadata::make_internal_topic(context)?;
     let internal = Topic { name: "__consumer_offsets", id: Uuid::nil() };
     context.ask("internal-topic", &mut connection, 9, &produce(9, 1, internal, &[(0, good)]))?;
     Ok(())
