@@ -41,7 +41,9 @@ pub(crate) fn test(fast: bool) -> Outcome<bool> {
         format_and_lints(&mut tally);
     }
     section("unit, property and recovery tests");
-    cargo_test(&mut tally, &["test", "--workspace"])?;
+    // What is ignored in the inner loop needs the tools that are installed by now.
+    let ignored: &[&str] = if fast { &[] } else { &["--", "--include-ignored"] };
+    cargo_test(&mut tally, &[&["test", "--workspace", "--no-fail-fast"], ignored].concat())?;
     if let Some(tools) = &tools {
         section("compatibility tests: Milena beside Apache Kafka");
         compat(&mut tally, tools, &["run"])?;
@@ -95,9 +97,7 @@ fn format_and_lints(tally: &mut Tally) {
 }
 
 fn cargo_test(tally: &mut Tally, arguments: &[&str]) -> Outcome {
-    let mut command = cargo(arguments.iter().copied());
-    command.args(["--no-fail-fast"]);
-    counted(tally, &mut command)
+    counted(tally, &mut cargo(arguments.iter().copied()))
 }
 
 /// Runs a test program and counts its summaries; one that fails without saying so in a summary counts as a failure.
