@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 fn sources(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
+    for entry in fs::read_dir(folder).expect("the folder is in this workspace") {
+        let path = entry.expect("a readable entry").path();
         if path.is_dir() {
             found.extend(sources(&path));
         } else if path.extension().is_some_and(|extension| extension == "rs") {
@@ -22,9 +22,11 @@ fn uses(folder: &str, what: &str) -> Vec<String> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
     let mut found = Vec::new();
     for path in sources(&root) {
-        let text = fs::read_to_string(&path).unwrap();
+        let text = fs::read_to_string(&path).expect("a source file is text");
         let lines = text.lines().filter(|line| line.trim_start().starts_with("use ") && line.contains(what));
-        found.extend(lines.map(|line| format!("{}: {}", path.strip_prefix(&root).unwrap().display(), line.trim())));
+        found.extend(lines.map(|line| {
+            format!("{}: {}", path.strip_prefix(&root).expect("it was found below").display(), line.trim())
+        }));
     }
     found
 }
