@@ -74,6 +74,7 @@ fn describe_topic_partitions(context: &mut Context<'_>) -> Outcome {
     ask("sorted-by-name", rows(&all))?;
     ask("unknown", rows(&["dtp-a", "dtp-unknown"]))?;
     ask("bad-name", rows(&["not a name", ""]))?;
+    ask("one-bad-name", rows(&["dtp-a", "not a name"]))?;
     ask("twice", rows(&["dtp-a", "dtp-a"]))?;
     for limit in [-1, 0, 1, 2, 3, 4, 8, 9, 10] {
         ask(&format!("limit:{limit}"), rows(&all).with_response_partition_limit(limit))?;
