@@ -13,12 +13,14 @@
 //! checkpoint that cannot be understood makes the whole directory unusable, as in Kafka: guessing where logs start would bring back deleted records.
 //! Directories that are no partition are left alone. Source: `LogManager`, `CleanShutdownFileHandler`, `MetaProperties`.
 
+mod meta_properties;
+mod partition_dir;
+
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use milena_protocol::kafka_uuid;
 use milena_protocol::types::{Offset, Timestamp, TopicPartition};
 use parking_lot::Mutex;
 use uuid::Uuid;
@@ -30,67 +32,12 @@ use crate::error::{CorruptFile, DiskError, StorageError};
 use crate::log::{Log, OpenLog, RecoveryReport};
 use crate::log_config::LogConfig;
 
+pub use meta_properties::MetaProperties;
+pub use partition_dir::{PartitionDir, PartitionDirKind};
+
 const LOCK: &str = ".lock";
 const META_PROPERTIES: &str = "meta.properties";
 const CLEAN_SHUTDOWN: &str = ".kafka_cleanshutdown";
-const CLUSTER_METADATA: &str = "__cluster_metadata";
-
-/// `meta.properties`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct MetaProperties {
-    /// `version`: 1, or 0 for a directory of a ZooKeeper-era broker.
-    pub version: i32,
-    /// `cluster.id`.
-    pub cluster_id: Option<String>,
-    /// `node.id` (`broker.id` in version 0).
-    pub node_id: Option<i32>,
-    /// `directory.id`.
-    pub directory_id: Option<Uuid>,
-    /// Every other key, kept as it is.
-    pub other: BTreeMap<String, String>,
-}
-
-impl MetaProperties {
-    fn decode(bytes: &[u8]) -> Result<MetaProperties, String> {
-        let text = std::str::from_utf8(bytes).map_err(|_| "it is not UTF-8".to_owned())?;
-        let mut values: BTreeMap<String, String> = BTreeMap::new();
-        for line in text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with(['#', '!'])) {
-            let (key, value) = line.split_once(['=', ':']).ok_or_else(|| format!("malformed line {line:?}"))?;
-            values.insert(key.trim().to_owned(), value.trim().replace('\\', ""));
-        }
-        let mut number = |key: &str| match values.remove(key) {
-            None => Ok(None),
-            Some(value) => value.parse().map(Some).map_err(|_| format!("{key} is {value:?}, which is no number")),
-        };
-        let version = number("version")?.ok_or("version is missing")?;
-        let (node_id, broker_id) = (number("node.id")?, number("broker.id")?);
-        if !(0..=1).contains(&version) {
-            return Err(format!("unknown version {version}"));
-        }
-        let directory_id = match values.remove("directory.id") {
-            None => None,
-            Some(text) => {
-                Some(kafka_uuid::decode(&text).ok_or_else(|| format!("directory.id is {text:?}, which is no id"))?)
-            }
-        };
-        let cluster_id = values.remove("cluster.id");
-        Ok(MetaProperties { version, cluster_id, node_id: node_id.or(broker_id), directory_id, other: values })
-    }
-
-    fn encode(&self) -> Vec<u8> {
-        let mut lines = vec!["#".to_owned()];
-        let node_id_key = if self.version == 0 { "broker.id" } else { "node.id" };
-        let pairs = [
-            ("version", Some(self.version.to_string())),
-            ("cluster.id", self.cluster_id.clone()),
-            (node_id_key, self.node_id.map(|id| id.to_string())),
-            ("directory.id", self.directory_id.map(kafka_uuid::encode)),
-        ];
-        lines.extend(pairs.into_iter().filter_map(|(key, value)| Some(format!("{key}={}", value?))));
-        lines.extend(self.other.iter().map(|(key, value)| format!("{key}={value}")));
-        (lines.join("\n") + "\n").into_bytes()
-    }
-}
 
 /// Why a log dir cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -140,34 +87,6 @@ impl OffsetCheckpoint {
             OffsetCheckpoint::Cleaner => "cleaner-offset-checkpoint",
         }
     }
-}
-
-/// What a directory below a log dir is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PartitionDirKind {
-    /// A partition.
-    Current,
-    /// `-delete`: to be removed.
-    Deleted,
-    /// `-stray`: Kafka found no topic for it.
-    Stray,
-    /// `-future`: a copy from another log dir that was not finished.
-    Future,
-    /// Kafka's `__cluster_metadata-0`: not ours to read or change.
-    ClusterMetadata,
-}
-
-/// A directory below a log dir.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PartitionDir {
-    /// Its path.
-    pub path: PathBuf,
-    /// Its partition, as the name says; the topic's name may be cut in a `Deleted` one.
-    pub topic_partition: TopicPartition,
-    /// From `partition.metadata`; `None` if that is missing or cannot be understood.
-    pub topic_id: Option<Uuid>,
-    /// What it is.
-    pub kind: PartitionDirKind,
 }
 
 /// How to open one partition of a log dir.
@@ -308,7 +227,7 @@ impl LogDir {
         let listing = self.disk.read_dir(&self.path).map_err(DiskError::new("list", &self.path))?;
         let mut partitions = Vec::new();
         for entry in listing.iter().filter(|entry| entry.is_dir) {
-            let Some((topic_partition, kind)) = parse_dir_name(&entry.name) else { continue };
+            let Some((topic_partition, kind)) = partition_dir::parse_dir_name(&entry.name) else { continue };
             let path = self.path.join(&entry.name);
             let metadata = self.read(&format!("{}/{PARTITION_METADATA}", entry.name))?;
             let topic_id = metadata.and_then(|bytes| checkpoint::decode_partition_metadata(&bytes).ok());
@@ -447,35 +366,6 @@ fn broker_epoch_in(bytes: &[u8]) -> Option<i64> {
     rest.get(..end)?.parse().ok()
 }
 
-fn parse_dir_name(name: &str) -> Option<(TopicPartition, PartitionDirKind)> {
-    let suffixes = [
-        ("-delete", PartitionDirKind::Deleted),
-        ("-stray", PartitionDirKind::Stray),
-        ("-future", PartitionDirKind::Future),
-    ];
-    for (suffix, kind) in suffixes {
-        let Some((partition, unique)) = name.strip_suffix(suffix).and_then(|name| name.rsplit_once('.')) else {
-            continue;
-        };
-        if unique.len() == 32 && unique.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-            return parse_topic_partition(partition).map(|partition| (partition, kind));
-        }
-    }
-    let partition = parse_topic_partition(name)?;
-    let is_metadata = &*partition.topic == CLUSTER_METADATA;
-    Some((partition, if is_metadata { PartitionDirKind::ClusterMetadata } else { PartitionDirKind::Current }))
-}
-
-fn parse_topic_partition(name: &str) -> Option<TopicPartition> {
-    let (topic, partition) = name.rsplit_once('-')?;
-    let is_number = !partition.is_empty() && partition.bytes().all(|byte| byte.is_ascii_digit());
-    let is_name = !topic.is_empty()
-        && topic != "."
-        && topic != ".."
-        && topic.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte));
-    (is_number && is_name).then(|| Some(TopicPartition::new(topic, partition.parse().ok()?))).flatten()
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -512,18 +402,6 @@ mod tests {
         dir.begin().unwrap();
         disk.crash(Crash::Power(1));
         assert!(!open(&disk).unwrap().was_clean_shutdown());
-    }
-
-    #[test]
-    fn reads_what_kafka_and_the_zookeeper_era_wrote() {
-        let kafka = "#\n#Fri Nov 20 20:02:11 UTC 2026\ncluster.id=5L6g3nShT-eMCtK--X86sw\ndirectory.id=AAAAAAAAAAAAAAAAAAAACQ\nnode.id=3\nversion=1\n";
-        let read = MetaProperties::decode(kafka.as_bytes()).unwrap();
-        assert_eq!(read.cluster_id.as_deref(), Some("5L6g3nShT-eMCtK--X86sw"));
-        assert_eq!((read.node_id, read.directory_id), (Some(3), Some(Uuid::from_u128(9))));
-        let old = MetaProperties::decode(b"version=0\nbroker.id=5\n").unwrap();
-        assert_eq!((old.version, old.node_id, old.directory_id), (0, Some(5), None));
-        assert!(MetaProperties::decode(b"node.id=3\n").is_err());
-        assert!(MetaProperties::decode(b"version=1\nnode.id=x\n").is_err());
     }
 
     #[test]
@@ -572,25 +450,6 @@ mod tests {
     }
 
     #[test]
-    fn directories_are_told_apart_by_their_names() {
-        let check = |name: &str, expected: Option<(&str, i32, PartitionDirKind)>| {
-            let parsed = parse_dir_name(name);
-            let parsed = parsed.as_ref().map(|(partition, kind)| (&*partition.topic, partition.partition, *kind));
-            assert_eq!(parsed, expected, "{name}");
-        };
-        check("a-b-12", Some(("a-b", 12, PartitionDirKind::Current)));
-        check("t-0.0123456789abcdef0123456789abcdef-delete", Some(("t", 0, PartitionDirKind::Deleted)));
-        check("t-0.0123456789abcdef0123456789abcdef-stray", Some(("t", 0, PartitionDirKind::Stray)));
-        check("t-0.0123456789abcdef0123456789abcdef-future", Some(("t", 0, PartitionDirKind::Future)));
-        check("t-0.short-delete", None);
-        check("__cluster_metadata-0", Some(("__cluster_metadata", 0, PartitionDirKind::ClusterMetadata)));
-        check("lost+found", None);
-        check("-0", None);
-        check("t-", None);
-        check("t--1", Some(("t-", 1, PartitionDirKind::Current)));
-    }
-
-    #[test]
     fn the_emptiest_directory_is_chosen() {
         assert_eq!(least_loaded(&[3, 1, 1]), Some(1));
         assert_eq!(least_loaded(&[]), None);
@@ -598,10 +457,8 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_bytes_are_read_without_panic(bytes: Vec<u8>, name: String) {
-            _ = MetaProperties::decode(&bytes);
+        fn any_marker_is_read_without_panic(bytes: Vec<u8>) {
             _ = broker_epoch_in(&bytes);
-            _ = parse_dir_name(&name);
         }
     }
 }
