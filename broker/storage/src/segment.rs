@@ -1,10 +1,13 @@
 //! One segment: a .log file and its indexes.
 //!
-//! An append is one write to the .log; index entries wait in memory until the segment is sealed, the log is closed or many wait. The positions of the
-//! newest batches are kept, so that a read at the tail needs no system call to find its place. Everything else is read when first needed:
-//! an idle segment holds no descriptor and no index. Appending and sealing are the owner's alone, readers may come at any time.
+//! An append is one write to the .log; what the indexes (`indexes`) and the memory of the newest batches (`recent`) learn of it is noted under the same lock.
+//! Everything else is read when first needed: an idle segment holds no descriptor and no index. Appending and sealing are the owner's alone, readers may come
+//! at any time; how they find a batch is in `find`. Source: `LogSegment`.
 
-use std::collections::VecDeque;
+mod find;
+mod indexes;
+mod recent;
+
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -16,12 +19,14 @@ use parking_lot::{Mutex, RwLock};
 
 use crate::descriptors::{BoundedDisk, Slot};
 use crate::disk::{Disk, DiskFile, Open};
-use crate::error::{CorruptFile, DiskError, ReadError};
+use crate::error::{DiskError, ReadError};
 use crate::log_config::LogConfig;
 use crate::offset_index::{self, OffsetIndexEntry};
 use crate::scan::{HeaderScan, ScanError};
 use crate::time_index::{self, TimeIndexEntry};
-use crate::transaction_index::{self, AbortedTransaction};
+use crate::transaction_index;
+
+use recent::{Recent, RecentBatch};
 
 pub(crate) const LOG: &str = ".log";
 pub(crate) const INDEX: &str = ".index";
@@ -29,10 +34,6 @@ pub(crate) const TIME_INDEX: &str = ".timeindex";
 pub(crate) const TRANSACTION_INDEX: &str = ".txnindex";
 pub(crate) const SNAPSHOT: &str = ".snapshot";
 pub(crate) const DELETED: &str = ".deleted";
-
-const RECENT_BATCHES_MAX: usize = 64;
-/// Index entries that may wait in memory before they are written: 8 KiB of `.index`.
-const PENDING_ENTRIES_MAX: usize = 1024;
 
 /// Where a partition's files are. Shared by all of its segments, because a topic deletion renames the directory under them.
 #[derive(Debug)]
@@ -104,30 +105,6 @@ struct Times {
 
 const NO_TIMES: Times =
     Times { largest: TimeIndexEntry { timestamp: NO_TIMESTAMP, relative_offset: 0 }, last_entry: NO_TIMESTAMP };
-
-/// The newest batches, oldest first.
-#[derive(Debug, Default)]
-struct Recent {
-    /// Base offset of the oldest of them.
-    first_offset: Offset,
-    batches: VecDeque<RecentBatch>,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct RecentBatch {
-    last_offset: Offset,
-    position: u32,
-    size: u32,
-}
-
-/// What the newest batches say of an offset.
-enum RecentFind {
-    At(BatchPosition),
-    /// Behind the newest batch.
-    Behind,
-    /// Before the oldest of them.
-    Unknown,
-}
 
 /// A batch in a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -293,33 +270,6 @@ impl Segment {
         Ok(first)
     }
 
-    fn times(&self) -> Result<Times, DiskError> {
-        let entries_written = {
-            let state = self.state.lock();
-            match state.times {
-                Some(times) => return Ok(times),
-                None => state.time_entries_written,
-            }
-        };
-        let mut times = NO_TIMES;
-        if entries_written > 0 {
-            let bytes = self.time_index_bytes()?;
-            let last = time_index::valid_entries(&bytes).checked_sub(1);
-            if let Some(entry) = last.and_then(|last| time_index::entry(&bytes, last)) {
-                times = Times { largest: entry, last_entry: entry.timestamp };
-            }
-        }
-        self.state.lock().times = Some(times);
-        Ok(times)
-    }
-
-    /// Largest timestamp and the last offset of the batch that holds it, as far as the segment knows.
-    pub(crate) fn largest_timestamp(&self) -> Result<Option<(Timestamp, Offset)>, DiskError> {
-        let largest = self.times()?.largest;
-        let offset = self.base_offset + i64::from(largest.relative_offset);
-        Ok((largest.timestamp >= 0).then_some((largest.timestamp, offset)))
-    }
-
     /// Largest timestamp, or the file's last change where the records have none.
     pub(crate) fn retention_timestamp(&self) -> Result<Timestamp, DiskError> {
         if let Some((timestamp, _)) = self.largest_timestamp()? {
@@ -328,257 +278,6 @@ impl Segment {
         let path = self.path(LOG);
         let metadata = self.place.disk().metadata(&path).map_err(DiskError::new("inspect", &path))?;
         Ok(metadata.modified)
-    }
-
-    /// The first batch that ends at `target` or later, looking only at the first `limit` bytes.
-    pub(crate) fn find(&self, target: Offset, limit: u64) -> Result<Option<BatchPosition>, ReadError> {
-        let relative = u32::try_from(target.saturating_sub(self.base_offset).max(0)).unwrap_or(u32::MAX);
-        let (pending, entries_written) = {
-            let state = self.state.lock();
-            match state.recent.find(target) {
-                RecentFind::At(found) => return Ok(Some(found).filter(|found| found.position < limit)),
-                RecentFind::Behind => return Ok(None),
-                RecentFind::Unknown => {}
-            }
-            (offset_index::lookup_pending(&state.pending_offsets, relative), state.offset_entries_written)
-        };
-        let start = match pending {
-            Some(position) => u64::from(position),
-            None if entries_written == 0 => 0,
-            None => u64::from(offset_index::lookup(&self.offset_index_bytes()?, relative)),
-        };
-        let file = self.log_file()?;
-        if start > 0 && start < limit {
-            let mut scan = HeaderScan::new(&*file, start, limit);
-            // An index that points elsewhere than at a batch, or too far, is not believed: the walk begins at the segment's start instead.
-            if let Ok(Some(first)) = scan.next()
-                && first.1.base_offset <= target
-            {
-                return self.walk(Some(first), scan, target);
-            }
-        }
-        self.walk(None, HeaderScan::new(&*file, 0, limit), target)
-    }
-
-    /// The end of the segment, exclusive, found by walking from the last index entry on.
-    ///
-    /// # Errors
-    /// `Corrupt` if index and .log do not fit together or the .log does not end with a whole batch.
-    pub(crate) fn end_offset_from_index(&self) -> Result<Offset, ReadError> {
-        let bytes = self.offset_index_bytes()?;
-        let last =
-            offset_index::valid_entries(&bytes).checked_sub(1).and_then(|last| offset_index::entry(&bytes, last));
-        let start = last.map_or(0, |entry| u64::from(entry.position));
-        let file = self.log_file()?;
-        let mut scan = HeaderScan::new(&*file, start, self.size());
-        let mut end = None;
-        let corrupt =
-            |position, reason: &str| CorruptFile { path: self.path(LOG), position, reason: reason.to_owned() };
-        while let Some((position, header)) = scan.next().map_err(|error| error.at(&self.path(LOG)))? {
-            let expected =
-                last.filter(|_| end.is_none()).map(|entry| self.base_offset + i64::from(entry.relative_offset));
-            if expected.is_some_and(|expected| expected != header.last_offset()) {
-                return Err(corrupt(position, "the index names another batch").into());
-            }
-            if header.base_offset < end.unwrap_or(self.base_offset) {
-                return Err(corrupt(position, "the batch has an offset that was there before").into());
-            }
-            end = Some(header.next_offset());
-        }
-        end.ok_or_else(|| corrupt(start, "no batch stands where the index ends").into())
-    }
-
-    /// The end of the segment after it was cut at `offset`: behind its last batch.
-    pub(crate) fn end_offset_by_walking(&self, offset: Offset) -> Result<Offset, ReadError> {
-        match self.end_offset_from_index() {
-            Ok(end) => Ok(end),
-            Err(_) if self.size() == 0 => Ok(self.base_offset.min(offset)),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// First offset of the batch that holds `offset`, or of the next one.
-    pub(crate) fn base_offset_of_batch(&self, offset: Offset) -> Result<Option<Offset>, ReadError> {
-        let Some(found) = self.find(offset, self.size())? else { return Ok(None) };
-        let file = self.log_file()?;
-        let header = HeaderScan::new(&*file, found.position, self.size()).next();
-        Ok(header.map_err(|error| error.at(&self.path(LOG)))?.map(|(_, header)| header.base_offset))
-    }
-
-    /// The batch that holds `target`, from `first` on, behind which the scan stands.
-    fn walk(
-        &self,
-        first: Option<(u64, BatchHeader)>,
-        mut scan: HeaderScan<'_>,
-        target: Offset,
-    ) -> Result<Option<BatchPosition>, ReadError> {
-        let mut next = first;
-        loop {
-            let found = match next.take() {
-                Some(found) => Some(found),
-                None => scan.next().map_err(|error| error.at(&self.path(LOG)))?,
-            };
-            match found {
-                Some((position, header)) if header.last_offset() >= target => {
-                    return Ok(Some(BatchPosition { position, size: header.size_in_bytes() as u64 }));
-                }
-                Some(_) => {}
-                None => return Ok(None),
-            }
-        }
-    }
-
-    /// Where to look for records of `timestamp` or later, at offset `start` or later.
-    pub(crate) fn position_for_timestamp(&self, timestamp: Timestamp, start: Offset) -> Result<u64, ReadError> {
-        let entries = self.state.lock().time_entries_written;
-        let written = if entries == 0 { None } else { time_index::lookup(&self.time_index_bytes()?, timestamp) };
-        let pending = {
-            let state = self.state.lock();
-            let above = state.pending_times.partition_point(|entry| entry.timestamp <= timestamp);
-            above.checked_sub(1).and_then(|index| state.pending_times.get(index).copied())
-        };
-        let relative = pending.or(written).map_or(0, |entry| entry.relative_offset);
-        let target = start.max(self.base_offset + i64::from(relative));
-        // The batch that holds the entry's timestamp lies below; the first one after it that can match is at or above.
-        Ok(self.find(target, self.size())?.map_or(self.size(), |found| found.position))
-    }
-
-    fn offset_index_bytes(&self) -> Result<Arc<[u8]>, DiskError> {
-        self.index_bytes(&self.offset_index, INDEX, |bytes| {
-            offset_index::valid_entries(bytes) * offset_index::ENTRY_BYTES
-        })
-    }
-
-    fn time_index_bytes(&self) -> Result<Arc<[u8]>, DiskError> {
-        self.index_bytes(&self.time_index, TIME_INDEX, |bytes| {
-            time_index::valid_entries(bytes) * time_index::ENTRY_BYTES
-        })
-    }
-
-    /// The bytes of `.txnindex`; none if there is no such file.
-    pub(crate) fn transaction_index_bytes(&self) -> Result<Arc<[u8]>, DiskError> {
-        if !self.state.lock().has_transaction_index {
-            return Ok(Arc::default());
-        }
-        self.index_bytes(&self.transaction_index, TRANSACTION_INDEX, <[u8]>::len)
-    }
-
-    fn index_bytes(
-        &self,
-        slot: &Arc<Slot<Arc<[u8]>>>,
-        suffix: &str,
-        valid: impl Fn(&[u8]) -> usize,
-    ) -> Result<Arc<[u8]>, DiskError> {
-        self.place.bounded.descriptors.indexes().get(slot, || {
-            let path = self.path(suffix);
-            match self.place.disk().read(&path) {
-                Ok(mut bytes) => {
-                    bytes.truncate(valid(&bytes));
-                    let weight = bytes.len();
-                    Ok((Arc::from(bytes), weight))
-                }
-                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok((Arc::default(), 0)),
-                Err(error) => Err(DiskError::new("read", &path)(error)),
-            }
-        })
-    }
-
-    /// Write the waiting index entries if many wait.
-    pub(crate) fn write_indexes_if_many(&self) -> Result<(), DiskError> {
-        if self.state.lock().pending_offsets.len() < PENDING_ENTRIES_MAX { Ok(()) } else { self.write_indexes() }
-    }
-
-    /// Write the waiting index entries behind those on disk.
-    pub(crate) fn write_indexes(&self) -> Result<(), DiskError> {
-        let (offsets, times, offset_at, time_at) = {
-            let state = self.state.lock();
-            let offsets: Vec<u8> = state.pending_offsets.iter().flat_map(|entry| entry.encode()).collect();
-            let times: Vec<u8> = state.pending_times.iter().flat_map(|entry| entry.encode()).collect();
-            let offset_at = state.offset_entries_written * offset_index::ENTRY_BYTES;
-            (offsets, times, offset_at, state.time_entries_written * time_index::ENTRY_BYTES)
-        };
-        self.write_index(INDEX, &offsets, offset_at)?;
-        self.write_index(TIME_INDEX, &times, time_at)?;
-        let mut state = self.state.lock();
-        state.offset_entries_written += state.pending_offsets.len();
-        state.time_entries_written += state.pending_times.len();
-        state.pending_offsets = Vec::new();
-        state.pending_times = Vec::new();
-        drop(state);
-        self.offset_index.clear();
-        self.time_index.clear();
-        Ok(())
-    }
-
-    fn write_index(&self, suffix: &str, bytes: &[u8], position: usize) -> Result<(), DiskError> {
-        if bytes.is_empty() {
-            return Ok(());
-        }
-        let path = self.path(suffix);
-        let write = || self.place.disk().open(&path, Open::Create)?.write_all_at(bytes, position as u64);
-        write().map_err(DiskError::new("write", &path))
-    }
-
-    /// No more appends: write the last time index entry and all that waits, forget what only a tail needs.
-    pub(crate) fn seal(&self) -> Result<(), DiskError> {
-        self.note_largest_timestamp()?;
-        self.write_indexes()?;
-        self.state.lock().recent.forget();
-        Ok(())
-    }
-
-    /// Write what waits, as at a clean stop. Answers whether anything was appended since the segment was opened.
-    pub(crate) fn close_indexes(&self) -> Result<bool, DiskError> {
-        if self.state.lock().times.is_none() {
-            return Ok(false);
-        }
-        self.note_largest_timestamp()?;
-        let waits = {
-            let state = self.state.lock();
-            !state.pending_offsets.is_empty() || !state.pending_times.is_empty()
-        };
-        self.write_indexes()?;
-        Ok(waits)
-    }
-
-    /// The time index ends with the largest timestamp, as after a roll or a clean stop.
-    pub(crate) fn note_largest_timestamp(&self) -> Result<(), DiskError> {
-        let times = self.times()?;
-        if times.largest.timestamp > times.last_entry {
-            let mut state = self.state.lock();
-            state.pending_times.push(times.largest);
-            state.times = Some(Times { last_entry: times.largest.timestamp, ..times });
-        }
-        Ok(())
-    }
-
-    /// Add aborted transactions to `.txnindex`. Answers its length before.
-    pub(crate) fn append_aborted_transactions(&self, aborted: &[AbortedTransaction]) -> Result<u64, DiskError> {
-        if aborted.is_empty() {
-            return Ok(0);
-        }
-        let path = self.path(TRANSACTION_INDEX);
-        let entries: Vec<u8> = aborted.iter().flat_map(AbortedTransaction::encode).collect();
-        let append = || {
-            let file = self.place.disk().open(&path, Open::Create)?;
-            let entry_bytes = transaction_index::ENTRY_BYTES as u64;
-            // A torn entry of an earlier life is written over.
-            let len = file.len()? / entry_bytes * entry_bytes;
-            file.write_all_at(&entries, len).inspect_err(|_| _ = file.truncate(len))?;
-            Ok(len)
-        };
-        let before = append().map_err(DiskError::new("append to", &path))?;
-        self.set_transaction_index(true);
-        Ok(before)
-    }
-
-    /// Undo [`Segment::append_aborted_transactions`].
-    pub(crate) fn cut_transaction_index(&self, len: u64) -> Result<(), DiskError> {
-        if self.has_transaction_index() {
-            self.cut(TRANSACTION_INDEX, len)?;
-            self.transaction_index.clear();
-        }
-        Ok(())
     }
 
     /// Take over what recovery found: sizes, timestamps and the index files it wrote.
@@ -649,12 +348,6 @@ impl Segment {
         self.time_index.clear();
         self.transaction_index.clear();
         Ok(())
-    }
-
-    fn cut(&self, suffix: &str, len: u64) -> Result<(), DiskError> {
-        let path = self.path(suffix);
-        let cut = || self.place.disk().open(&path, Open::Create)?.truncate(len);
-        cut().map_err(DiskError::new("truncate", &path))
     }
 
     /// Give the files their `.deleted` names. Answers the new names.
@@ -734,34 +427,5 @@ impl State {
             .push(header.base_offset, RecentBatch { last_offset: header.last_offset(), position, size: size as u32 });
         self.size += size as u64;
         self.bytes_since_index_entry += size as u64;
-    }
-}
-
-impl Recent {
-    fn push(&mut self, base_offset: Offset, batch: RecentBatch) {
-        if self.batches.is_empty() {
-            self.first_offset = base_offset;
-        } else if self.batches.len() == RECENT_BATCHES_MAX
-            && let Some(oldest) = self.batches.pop_front()
-        {
-            self.first_offset = oldest.last_offset + 1;
-        }
-        self.batches.push_back(batch);
-    }
-
-    fn find(&self, target: Offset) -> RecentFind {
-        if self.batches.is_empty() || target < self.first_offset {
-            return RecentFind::Unknown;
-        }
-        match self.batches.get(self.batches.partition_point(|batch| batch.last_offset < target)) {
-            Some(batch) => {
-                RecentFind::At(BatchPosition { position: u64::from(batch.position), size: u64::from(batch.size) })
-            }
-            None => RecentFind::Behind,
-        }
-    }
-
-    fn forget(&mut self) {
-        self.batches = VecDeque::new();
     }
 }
