@@ -16,6 +16,7 @@ pub mod log_dir;
 pub mod offset_index;
 pub mod producer_state;
 mod recovery;
+mod replay;
 pub mod retention;
 mod scan;
 mod segment;

@@ -29,7 +29,8 @@ use crate::error::{AppendError, DiskError, ProducerStateError, StorageError, Une
 use crate::leader_epochs::LeaderEpochs;
 use crate::log_config::LogConfig;
 use crate::producer_state::{BATCHES_RETAINED, BatchMetadata, Checked, EndTxn, ProducerState};
-use crate::recovery::{self, end_txn_of};
+use crate::recovery;
+use crate::replay::{self, end_txn_of};
 use crate::segment::{Place, SNAPSHOT, Segment};
 use crate::snapshot;
 use crate::sync::{SyncHandle, Synced, UnsyncedFiles};
@@ -370,7 +371,7 @@ impl Log {
         let mut histories: std::collections::BTreeMap<ProducerId, Vec<BatchMetadata>> =
             std::collections::BTreeMap::new();
         let producers = &self.producers;
-        recovery::replay(last_two, first.max(self.log_start_offset), self.log_end_offset, |header, _| {
+        replay::replay(last_two, first.max(self.log_start_offset), self.log_end_offset, |header, _| {
             let known = producers.producer(header.producer_id);
             if header.attributes.is_control() || known.is_none_or(|entry| entry.producer_epoch != header.producer_epoch)
             {
@@ -405,14 +406,14 @@ impl Log {
         if !has_markers {
             active.append(records, self.config.index_interval_bytes).map_err(|error| self.failed_append(error))?;
             for batch in batches(records).flatten() {
-                recovery::apply(&mut self.producers, batch.header(), None);
+                replay::apply(&mut self.producers, batch.header(), None);
             }
             return Ok(());
         }
         let mut producers = self.producers.clone();
         let aborted: Vec<AbortedTransaction> = batches(records)
             .flatten()
-            .filter_map(|batch| recovery::apply(&mut producers, batch.header(), end_txn_of(&batch)))
+            .filter_map(|batch| replay::apply(&mut producers, batch.header(), end_txn_of(&batch)))
             .collect();
         let had_transaction_index = active.has_transaction_index();
         let written = active.append_aborted_transactions(&aborted).and_then(|before| {

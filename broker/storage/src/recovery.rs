@@ -4,36 +4,31 @@
 //! are read whole: every checksum is verified, the log is cut at the first bad batch, indexes, leader epochs and producer state are made anew. Below the
 //! recovery point nothing is ever cut: those bytes were on stable storage, so that a bad batch there is a failing disk and the log is not opened.
 //! Opening changes nothing that opening again would not change in the same way; a crash at any moment of it is harmless.
-//! Source: `LogLoader`, `LogSegment.recover`, `UnifiedLog.rebuildProducerState`.
+//! `leftovers` finishes what was interrupted, `rebuild` verifies a segment, `snapshots` finds where producer state starts. Source: `LogLoader`.
+
+mod leftovers;
+mod rebuild;
+mod snapshots;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::path::Path;
 use std::sync::Arc;
 
-use milena_protocol::control_record::{EndTransactionMarker, TransactionResult};
-use milena_protocol::record_batch::{BatchHeader, BatchView};
-use milena_protocol::records::records;
-use milena_protocol::types::{NO_TIMESTAMP, Offset};
+use milena_protocol::record_batch::BatchHeader;
+use milena_protocol::types::Offset;
 
 use crate::checkpoint::{self, LEADER_EPOCH_CHECKPOINT, PARTITION_METADATA};
-use crate::disk::{DirEntry, Open};
+use crate::disk::DirEntry;
 use crate::error::{CorruptFile, DiskError, InconsistentTopicId, ReadError, StorageError};
 use crate::leader_epochs::LeaderEpochs;
 use crate::log::{OpenLog, RecoveryReport};
-use crate::offset_index::{self, OffsetIndexEntry};
-use crate::producer_state::{EndTxn, ProducerState};
-use crate::scan::{BatchScan, HeaderScan, ScanError};
-use crate::segment::{
-    DELETED, INDEX, LOG, Place, Recovered, SNAPSHOT, Segment, SegmentFiles, TIME_INDEX, TRANSACTION_INDEX,
-};
-use crate::snapshot;
-use crate::time_index::{self, TimeIndexEntry};
+use crate::producer_state::ProducerState;
+use crate::replay::{apply, end_txn_of, replay, walk_headers};
+use crate::segment::{INDEX, LOG, Place, SNAPSHOT, Segment, SegmentFiles, TIME_INDEX, TRANSACTION_INDEX};
 use crate::transaction_index::AbortedTransaction;
 
-const CLEANED: &str = ".cleaned";
-const SWAP: &str = ".swap";
-const TEMPORARY: &str = ".tmp";
+use rebuild::has_sound_indexes;
+use snapshots::snapshot_name;
 
 /// The state of a log as found on disk.
 #[derive(Debug)]
@@ -95,72 +90,6 @@ impl Loader<'_> {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(DiskError::new("remove", &path)(error)),
             _ => Ok(()),
         }
-    }
-
-    /// Deletions go on, half-made files go, a compaction that got as far as `.swap` is finished. Answers the directory's listing.
-    fn finish_interrupted_work(&mut self) -> Result<Vec<DirEntry>, StorageError> {
-        let mut listing = self.list()?;
-        let is_leftover = |name: &str| [DELETED, CLEANED, TEMPORARY].iter().any(|suffix| name.ends_with(suffix));
-        let cleaned = listing.iter().filter(|entry| entry.name.ends_with(CLEANED));
-        let first_cleaned = cleaned.filter_map(|entry| base_offset_of(&entry.name)).min();
-        let mut leftovers: Vec<String> =
-            listing.iter().filter(|entry| is_leftover(&entry.name)).map(|entry| entry.name.clone()).collect();
-        let mut swaps: Vec<&DirEntry> = listing.iter().filter(|entry| entry.name.ends_with(SWAP)).collect();
-        if let Some(first_cleaned) = first_cleaned {
-            // A swap at or behind a file that is still being cleaned belongs to the same unfinished split.
-            let (unfinished, finished): (Vec<&DirEntry>, Vec<&DirEntry>) = swaps
-                .into_iter()
-                .partition(|entry| base_offset_of(&entry.name).is_none_or(|base| base >= first_cleaned));
-            leftovers.extend(unfinished.into_iter().map(|entry| entry.name.clone()));
-            swaps = finished;
-        }
-        let swaps: Vec<String> = swaps.into_iter().map(|entry| entry.name.clone()).collect();
-        for name in &leftovers {
-            self.remove(name)?;
-        }
-        if !swaps.is_empty() {
-            self.finish_swaps(&swaps, &listing)?;
-        }
-        if !leftovers.is_empty() || !swaps.is_empty() {
-            listing = self.list()?;
-        }
-        Ok(listing)
-    }
-
-    fn finish_swaps(&mut self, swaps: &[String], listing: &[DirEntry]) -> Result<(), StorageError> {
-        let mut replaced: Option<(Offset, Offset)> = None;
-        for name in swaps.iter().filter(|name| name.strip_suffix(SWAP).is_some_and(|name| name.ends_with(LOG))) {
-            let Some(base) = base_offset_of(name) else { continue };
-            let path = self.open.dir.join(name);
-            let open = || {
-                let file = self.place.disk().open(&path, Open::Read)?;
-                let len = file.len()?;
-                Ok((file, len))
-            };
-            let (file, len) = open().map_err(DiskError::new("open", &path))?;
-            let mut end = base;
-            let mut scan = HeaderScan::new(&*file, 0, len);
-            while let Some((_, header)) = scan.next().map_err(|error| error.at(&path))? {
-                end = header.next_offset();
-            }
-            let (first, last) = replaced.unwrap_or((base, end));
-            replaced = Some((first.min(base), last.max(end)));
-        }
-        if let Some((first, end)) = replaced {
-            for entry in listing.iter().filter(|entry| !swaps.contains(&entry.name)) {
-                let is_segment_file =
-                    [LOG, INDEX, TIME_INDEX, TRANSACTION_INDEX].iter().any(|suffix| entry.name.ends_with(suffix));
-                if is_segment_file && base_offset_of(&entry.name).is_some_and(|base| (first..end).contains(&base)) {
-                    self.remove(&entry.name)?;
-                }
-            }
-        }
-        for name in swaps {
-            let (from, to) = (self.open.dir.join(name), self.open.dir.join(name.strip_suffix(SWAP).unwrap_or(name)));
-            self.names_changed = true;
-            self.place.disk().rename(&from, &to).map_err(DiskError::new("rename", &from))?;
-        }
-        Ok(())
     }
 
     fn topic_id(&mut self, listing: &[DirEntry]) -> Result<(), StorageError> {
@@ -337,70 +266,6 @@ impl Loader<'_> {
         }
     }
 
-    /// Make the indexes of a segment anew whose bytes must all be good. Answers the segment's end.
-    fn rebuild_indexes(&mut self, segment: &Arc<Segment>) -> Result<Offset, StorageError> {
-        let mut end = segment.base_offset();
-        let scanned = self.scan(segment, |batch| end = batch.header().next_offset())?;
-        if let Some((position, reason)) = scanned.bad {
-            return Err(CorruptFile { path: segment.path(LOG), position, reason }.into());
-        }
-        self.write_indexes(segment, &scanned.recovered)?;
-        Ok(end)
-    }
-
-    fn write_indexes(&mut self, segment: &Arc<Segment>, recovered: &Recovered) -> Result<(), DiskError> {
-        let offsets: Vec<u8> = recovered.offset_entries.iter().flat_map(|entry| entry.encode()).collect();
-        let times: Vec<u8> = recovered.time_entries.iter().flat_map(|entry| entry.encode()).collect();
-        for (suffix, bytes) in [(INDEX, offsets), (TIME_INDEX, times)] {
-            self.write_whole(&segment.path(suffix), &bytes)?;
-        }
-        self.names_changed = true;
-        self.report.rebuilt_indexes += 1;
-        segment.after_recovery(recovered);
-        Ok(())
-    }
-
-    fn write_whole(&self, path: &Path, bytes: &[u8]) -> Result<(), DiskError> {
-        let write = || {
-            let file = self.place.disk().open(path, Open::Create)?;
-            file.truncate(0)?;
-            file.write_all_at(bytes, 0)
-        };
-        write().map_err(DiskError::new("write", path))
-    }
-
-    /// Read a whole segment and verify it; `good` sees every batch up to the first bad one.
-    fn scan(&mut self, segment: &Segment, mut good: impl FnMut(&BatchView<'_>)) -> Result<Scanned, DiskError> {
-        let file = segment.log_file()?;
-        let path = segment.path(LOG);
-        let limit = file.len().map_err(DiskError::new("inspect", &path))?;
-        let mut scan = BatchScan::new(&*file, limit);
-        let mut builder = IndexBuilder::new(segment.base_offset(), self.open.config.index_interval_bytes);
-        let mut next_offset = segment.base_offset();
-        let bad = loop {
-            match scan.next() {
-                Ok(None) => break None,
-                Ok(Some((position, batch))) => {
-                    let header = batch.header();
-                    let relative = i32::try_from(header.last_offset().saturating_sub(segment.base_offset()));
-                    if header.base_offset < next_offset || relative.is_err() {
-                        let reason =
-                            format!("the batch has base offset {} where {next_offset} is next", header.base_offset);
-                        break Some((position, reason));
-                    }
-                    next_offset = header.next_offset();
-                    builder.note(header);
-                    good(&batch);
-                }
-                Err(ScanError::Bad { position, reason }) => break Some((position, reason)),
-                Err(ScanError::Disk(error)) => return Err(DiskError::new("read", &path)(error)),
-            }
-        };
-        self.report.scanned_bytes += builder.recovered.valid_bytes;
-        self.report.recovered_segments += 1;
-        Ok(Scanned { file_bytes: limit, next_offset, bad, recovered: builder.finish() })
-    }
-
     /// Verify the segments that may not be on stable storage, cut at the first bad batch. Answers the log's end.
     fn recover_tail(&mut self, tail: &mut Tail<'_>) -> Result<Offset, StorageError> {
         let Some(first) = tail.segments.get(tail.first_unflushed) else { return Ok(self.open.log_start_offset) };
@@ -486,11 +351,6 @@ impl Loader<'_> {
         Ok(is_cut)
     }
 
-    fn write_snapshot(&mut self, producers: &ProducerState, offset: Offset) -> Result<(), DiskError> {
-        self.names_changed = true;
-        self.write_whole(&self.place.path(offset, SNAPSHOT), &snapshot::encode(producers))
-    }
-
     fn snapshot_tail(&mut self, tail: &mut Tail<'_>, offset: Offset) -> Result<(), DiskError> {
         self.write_snapshot(tail.producers, offset)?;
         tail.snapshots.insert(offset);
@@ -510,49 +370,6 @@ impl Loader<'_> {
         let dir = &self.open.dir;
         self.place.disk().sync_dir(dir).map_err(DiskError::new("sync", dir))
     }
-
-    /// Remove the snapshots above `offset`.
-    fn drop_snapshots(&mut self, snapshots: &mut BTreeSet<Offset>, offset: Offset) -> Result<(), DiskError> {
-        for above in snapshots.split_off(&offset.saturating_add(1)) {
-            self.remove(&snapshot_name(above))?;
-        }
-        Ok(())
-    }
-
-    /// State and offset of the newest snapshot not above `offset` that can be read; those that cannot are removed.
-    fn newest_snapshot(
-        &mut self,
-        snapshots: &mut BTreeSet<Offset>,
-        offset: Offset,
-    ) -> Result<(ProducerState, Offset), DiskError> {
-        while let Some(&newest) = snapshots.range(..=offset).next_back() {
-            let path = self.place.path(newest, SNAPSHOT);
-            let bytes = self.place.disk().read(&path).map_err(DiskError::new("read", &path))?;
-            if let Ok(entries) = snapshot::decode(&bytes) {
-                let expiration_ms = self.open.producer_id_expiration_ms;
-                return Ok((ProducerState::from_snapshot(entries, self.open.now, expiration_ms), newest));
-            }
-            snapshots.remove(&newest);
-            self.remove(&snapshot_name(newest))?;
-        }
-        Ok((ProducerState::default(), 0))
-    }
-
-    /// Keep the snapshots at the segments' beginnings and the newest one.
-    fn remove_stray_snapshots(
-        &mut self,
-        snapshots: &mut BTreeSet<Offset>,
-        segments: &[Arc<Segment>],
-    ) -> Result<(), DiskError> {
-        let newest = snapshots.last().copied();
-        let is_stray = |offset: Offset| {
-            Some(offset) != newest && segments.binary_search_by_key(&offset, |segment| segment.base_offset()).is_err()
-        };
-        for offset in snapshots.extract_if(.., |&offset| is_stray(offset)).collect::<Vec<_>>() {
-            self.remove(&snapshot_name(offset))?;
-        }
-        Ok(())
-    }
 }
 
 /// What the recovery of the unflushed segments reads and changes.
@@ -565,162 +382,11 @@ struct Tail<'a> {
     leader_epochs_changed: &'a mut bool,
 }
 
-struct Scanned {
-    file_bytes: u64,
-    next_offset: Offset,
-    bad: Option<(u64, String)>,
-    recovered: Recovered,
-}
-
-/// Collects the index entries of a segment that is read from its start, at the places where Kafka's recovery puts them.
-struct IndexBuilder {
-    base_offset: Offset,
-    index_interval_bytes: u64,
-    last_entry_at: u64,
-    largest: TimeIndexEntry,
-    recovered: Recovered,
-}
-
-impl IndexBuilder {
-    fn new(base_offset: Offset, index_interval_bytes: i32) -> IndexBuilder {
-        IndexBuilder {
-            base_offset,
-            index_interval_bytes: index_interval_bytes.max(0) as u64,
-            last_entry_at: 0,
-            largest: TimeIndexEntry { timestamp: NO_TIMESTAMP, relative_offset: 0 },
-            recovered: Recovered::default(),
-        }
-    }
-
-    fn note(&mut self, header: &BatchHeader) {
-        let relative_offset = (header.last_offset() - self.base_offset) as u32;
-        let position = self.recovered.valid_bytes;
-        if header.max_timestamp > self.largest.timestamp {
-            self.largest = TimeIndexEntry { timestamp: header.max_timestamp, relative_offset };
-        }
-        if position - self.last_entry_at > self.index_interval_bytes {
-            self.recovered.offset_entries.push(OffsetIndexEntry { relative_offset, position: position as u32 });
-            self.note_time();
-            self.last_entry_at = position;
-        }
-        self.recovered.valid_bytes += header.size_in_bytes() as u64;
-    }
-
-    fn note_time(&mut self) {
-        let last = self.recovered.time_entries.last().map_or(NO_TIMESTAMP, |entry| entry.timestamp);
-        if self.largest.timestamp > last {
-            self.recovered.time_entries.push(self.largest);
-        }
-    }
-
-    fn finish(mut self) -> Recovered {
-        self.note_time();
-        self.recovered
-    }
-}
-
-/// Call `visit` for the batches of `from..to`, with the marker of those that end a transaction. Only headers and markers are read.
-pub(crate) fn replay<T>(
-    segments: &[Arc<Segment>],
-    from: Offset,
-    to: Offset,
-    mut visit: impl FnMut(&BatchHeader, Option<EndTxn>) -> T,
-) -> Result<(), ReadError> {
-    if from >= to {
-        return Ok(());
-    }
-    let first = segments.partition_point(|segment| segment.base_offset() <= from).saturating_sub(1);
-    for segment in segments.iter().skip(first).take_while(|segment| segment.base_offset() < to) {
-        let Some(start) = segment.find(from, segment.size())? else { continue };
-        walk_headers(segment, start.position, |position, header| {
-            if header.base_offset >= from && header.base_offset < to {
-                let marker =
-                    if header.attributes.is_control() { read_marker(segment, position, header)? } else { None };
-                visit(header, marker);
-            }
-            Ok(())
-        })?;
-    }
-    Ok(())
-}
-
-pub(crate) fn walk_headers(
-    segment: &Segment,
-    position: u64,
-    mut visit: impl FnMut(u64, &BatchHeader) -> Result<(), ReadError>,
-) -> Result<(), ReadError> {
-    let size = segment.size();
-    if position >= size {
-        return Ok(());
-    }
-    let file = segment.log_file()?;
-    let mut scan = HeaderScan::new(&*file, position, size);
-    while let Some((position, header)) = scan.next().map_err(|error| error.at(&segment.path(LOG)))? {
-        visit(position, &header)?;
-    }
-    Ok(())
-}
-
-fn read_marker(segment: &Segment, position: u64, header: &BatchHeader) -> Result<Option<EndTxn>, ReadError> {
-    let mut bytes = vec![0; header.size_in_bytes()];
-    let file = segment.log_file()?;
-    file.read_exact_at(&mut bytes, position).map_err(DiskError::new("read", &segment.path(LOG)))?;
-    Ok(BatchView::parse(&bytes).ok().and_then(|batch| end_txn_of(&batch)))
-}
-
-/// The marker in a control batch, if it ends a transaction.
-pub(crate) fn end_txn_of(batch: &BatchView<'_>) -> Option<EndTxn> {
-    let header = batch.header();
-    if !header.attributes.is_control() || !header.has_producer_id() {
-        return None;
-    }
-    let record = records(batch.record_bytes(), header.records_count).next()?.ok()?;
-    let marker = EndTransactionMarker::parse(record.key?, record.value?)?;
-    Some(EndTxn {
-        committed: marker.result == TransactionResult::Commit,
-        coordinator_epoch: marker.coordinator_epoch,
-        timestamp: header.record_timestamp(record.timestamp_delta),
-    })
-}
-
-/// A batch stands in the log: what it changes in producer state.
-pub(crate) fn apply(
-    producers: &mut ProducerState,
-    header: &BatchHeader,
-    marker: Option<EndTxn>,
-) -> Option<AbortedTransaction> {
-    if !header.has_producer_id() {
-        return None;
-    }
-    match marker {
-        Some(marker) => producers.apply_marker(header, &marker),
-        None if header.attributes.is_control() => None,
-        None => {
-            producers.apply_data(header);
-            None
-        }
-    }
-}
-
 fn assign_newer(epochs: &mut LeaderEpochs, header: &BatchHeader) -> bool {
     epochs.latest().is_none_or(|latest| header.leader_epoch > latest)
         && epochs.assign(header.leader_epoch, header.base_offset)
 }
 
-fn has_sound_indexes(files: &SegmentFiles) -> bool {
-    let is_whole = |bytes: Option<u64>, entry_bytes: usize| bytes.is_some_and(|bytes| bytes % entry_bytes as u64 == 0);
-    is_whole(files.offset_index_bytes, offset_index::ENTRY_BYTES)
-        && is_whole(files.time_index_bytes, time_index::ENTRY_BYTES)
-}
-
-fn snapshot_name(offset: Offset) -> String {
-    format!("{offset:020}{SNAPSHOT}")
-}
-
 fn parse_offset(digits: &str) -> Option<Offset> {
     (digits.len() == 20 && digits.bytes().all(|byte| byte.is_ascii_digit())).then(|| digits.parse().ok()).flatten()
-}
-
-fn base_offset_of(name: &str) -> Option<Offset> {
-    name.split('.').next().and_then(parse_offset)
 }

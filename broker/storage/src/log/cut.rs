@@ -14,7 +14,7 @@ use super::Log;
 use crate::disk::Disk;
 use crate::error::{DiskError, OffsetOutOfRange, StorageError};
 use crate::producer_state::ProducerState;
-use crate::recovery;
+use crate::replay;
 use crate::retention::{self, SegmentSummary};
 use crate::segment::{SNAPSHOT, Segment};
 use crate::snapshot;
@@ -231,7 +231,7 @@ impl Log {
             }
         }
         let producers = &mut self.producers;
-        recovery::replay(&self.segments, from, end, |header, marker| recovery::apply(producers, header, marker))?;
+        replay::replay(&self.segments, from, end, |header, marker| replay::apply(producers, header, marker))?;
         self.is_history_complete = self.producers.is_empty();
         self.publish();
         Ok(())
