@@ -328,11 +328,12 @@ impl Partition {
             self.advance_high_watermark(&mut log, moved);
         }
         let flush_due = !info.duplicate && log.unflushed_records() >= flush_messages;
-        if flush_due || info.segment_rolled {
+        // A duplicate, too: after a crash its first append may be in the page cache only, and nobody asks for it again.
+        let must_flush = flush_due || (counts_when_flushed && log.recovery_point() < end);
+        if must_flush || info.segment_rolled {
             self.committer.request(self);
         }
         drop(log);
-        let must_flush = flush_due || (counts_when_flushed && self.recovery_point() < end);
         let flushed = (acks != 0 && must_flush).then_some(end);
         let high_watermark = (acks == -1 && self.high_watermark() < end).then_some(end);
         let wait = (flushed.is_some() || high_watermark.is_some()).then(|| AckWait {

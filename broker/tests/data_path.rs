@@ -1,0 +1,216 @@
+//! The data path of the real binary over a raw socket: what only a restart, a failing disk or a rude client shows.
+
+#![expect(clippy::unwrap_used, reason = "the helpers of a test may panic, too")]
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use kafka_protocol::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
+use kafka_protocol::messages::delete_topics_request::DeleteTopicState;
+use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
+use kafka_protocol::messages::{
+    ApiKey, CreateTopicsRequest, CreateTopicsResponse, DeleteTopicsRequest, DeleteTopicsResponse, ProduceRequest,
+    ProduceResponse, RequestHeader, ResponseHeader, TopicName,
+};
+use kafka_protocol::protocol::{Decodable, Encodable, StrBytes};
+use milena_protocol::records::BatchBuilder;
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+/// How long a client here has patience: far longer than any answer takes.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A broker with its log dirs, which outlive it.
+struct Node {
+    dir: TempDir,
+    log_dirs: Vec<PathBuf>,
+}
+
+impl Node {
+    fn new(log_dirs: usize) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let log_dirs = (0..log_dirs).map(|index| dir.path().join(format!("logs-{index}"))).collect();
+        Self { dir, log_dirs }
+    }
+
+    fn start(&self) -> Running {
+        let log_dirs: Vec<_> = self.log_dirs.iter().map(|path| path.display().to_string()).collect();
+        let mut child = Command::new(env!("CARGO_BIN_EXE_milena"))
+            .args(["--override", "listeners=PLAINTEXT://127.0.0.1:0"])
+            .args(["--override", &format!("log.dirs={}", log_dirs.join(","))])
+            .current_dir(self.dir.path())
+            .env_clear()
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut stdout = BufReader::new(child.stdout.take().unwrap());
+        let mut line = String::new();
+        let address = loop {
+            line.clear();
+            assert_ne!(stdout.read_line(&mut line).unwrap(), 0, "the broker ended");
+            if let Some((_, rest)) = line.split_once("kcat -b ") {
+                break rest.split_once(' ').unwrap().0.replace("localhost", "127.0.0.1");
+            }
+        };
+        Running { child, stdout, address }
+    }
+
+    /// Directories of a partition, whole names, in all log dirs.
+    fn directories(&self, prefix: &str) -> Vec<PathBuf> {
+        let entries = self.log_dirs.iter().flat_map(|dir| std::fs::read_dir(dir).unwrap());
+        let mut found: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
+        found.retain(|path| path.file_name().unwrap().to_string_lossy().starts_with(prefix));
+        found.sort();
+        found
+    }
+}
+
+struct Running {
+    child: Child,
+    stdout: BufReader<ChildStdout>,
+    address: String,
+}
+
+impl Running {
+    fn connect(&self) -> Client {
+        let socket = TcpStream::connect(&self.address).unwrap();
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        Client { socket, correlation_id: 0 }
+    }
+
+    fn end(mut self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+        self.ended();
+    }
+
+    /// Waits until the broker has ended; answers how and what it said meanwhile.
+    fn ended(&mut self) -> (ExitStatus, String) {
+        let mut said = String::new();
+        self.stdout.read_to_string(&mut said).unwrap();
+        (self.child.wait().unwrap(), said)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // A failed test leaves no broker behind; one that ended is no error.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+struct Client {
+    socket: TcpStream,
+    correlation_id: i32,
+}
+
+impl Client {
+    fn send<T: Encodable>(&mut self, key: ApiKey, version: i16, request: &T) {
+        self.correlation_id += 1;
+        let header = RequestHeader::default()
+            .with_request_api_key(key as i16)
+            .with_request_api_version(version)
+            .with_correlation_id(self.correlation_id);
+        let mut frame = BytesMut::from(&[0; 4][..]);
+        header.encode(&mut frame, key.request_header_version(version)).unwrap();
+        request.encode(&mut frame, version).unwrap();
+        let length = u32::try_from(frame.len() - 4).unwrap();
+        frame[..4].copy_from_slice(&length.to_be_bytes());
+        self.socket.write_all(&frame).unwrap();
+    }
+
+    fn receive<T: Decodable>(&mut self, key: ApiKey, version: i16) -> T {
+        let mut length = [0; 4];
+        self.socket.read_exact(&mut length).unwrap();
+        let mut frame = vec![0; u32::from_be_bytes(length) as usize];
+        self.socket.read_exact(&mut frame).unwrap();
+        let mut frame = Bytes::from(frame);
+        ResponseHeader::decode(&mut frame, key.response_header_version(version)).unwrap();
+        T::decode(&mut frame, version).unwrap()
+    }
+
+    fn create_topic(&mut self, name: &str, partitions: i32, configs: &[(&str, &str)]) {
+        let text = |text: &str| StrBytes::from_string(text.to_owned());
+        let config = |(key, value): &(&str, &str)| {
+            CreatableTopicConfig::default().with_name(text(key)).with_value(Some(text(value)))
+        };
+        let topic = CreatableTopic::default()
+            .with_name(topic_name(name))
+            .with_num_partitions(partitions)
+            .with_replication_factor(1)
+            .with_configs(configs.iter().map(config).collect());
+        let request = CreateTopicsRequest::default().with_topics(vec![topic]).with_timeout_ms(10_000);
+        self.send(ApiKey::CreateTopics, 7, &request);
+        let response: CreateTopicsResponse = self.receive(ApiKey::CreateTopics, 7);
+        assert_eq!(response.topics[0].error_code, 0);
+    }
+
+    fn delete_topic(&mut self, name: &str) {
+        let topic = DeleteTopicState::default().with_name(Some(topic_name(name)));
+        let request = DeleteTopicsRequest::default().with_topics(vec![topic]).with_timeout_ms(10_000);
+        self.send(ApiKey::DeleteTopics, 6, &request);
+        let response: DeleteTopicsResponse = self.receive(ApiKey::DeleteTopics, 6);
+        assert_eq!(response.responses[0].error_code, 0);
+    }
+
+    /// Error code and base offset.
+    fn produce(&mut self, topic: &str, partition: i32, records: Bytes) -> (i16, i64) {
+        self.send_produce(topic, partition, records);
+        self.receive_produced()
+    }
+
+    fn send_produce(&mut self, topic: &str, partition: i32, records: Bytes) {
+        let data = PartitionProduceData::default().with_index(partition).with_records(Some(records));
+        let topic = TopicProduceData::default().with_name(topic_name(topic)).with_partition_data(vec![data]);
+        let request = ProduceRequest::default().with_acks(-1).with_timeout_ms(5_000).with_topic_data(vec![topic]);
+        self.send(ApiKey::Produce, 9, &request);
+    }
+
+    fn receive_produced(&mut self) -> (i16, i64) {
+        let response: ProduceResponse = self.receive(ApiKey::Produce, 9);
+        let row = &response.responses[0].partition_responses[0];
+        (row.error_code, row.base_offset)
+    }
+}
+
+fn topic_name(name: &str) -> TopicName {
+    TopicName(StrBytes::from_string(name.to_owned()))
+}
+
+fn batch(value_bytes: usize) -> Bytes {
+    let mut builder = BatchBuilder::new();
+    builder.append(1_000, None, Some(&vec![b'x'; value_bytes]), []);
+    builder.build().unwrap().freeze()
+}
+
+fn copy_dir(from: &Path, to: &Path) {
+    std::fs::create_dir(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        std::fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+    }
+}
+
+/// After kill -9 the records are there, but only in the page cache: the recovery point stood before them. A producer
+/// whose answer was lost sends its batch again; the log knows it as a duplicate, the acknowledgement waited for a sync
+/// that covers it, and nobody asked for one: REQUEST_TIMED_OUT, again and again, until somebody else appended.
+#[test]
+fn a_duplicate_that_is_not_on_stable_storage_yet_asks_for_its_sync() {
+    let node = Node::new(1);
+    let mut builder = BatchBuilder::new().producer(7, 0, 0);
+    builder.append(1_000, None, Some(b"once"), []);
+    let records = builder.build().unwrap().freeze();
+
+    let broker = node.start();
+    let mut client = broker.connect();
+    client.create_topic("t", 1, &[("flush.messages", "1")]);
+    assert_eq!(client.produce("t", 0, records.clone()), (0, 0));
+    broker.end(Signal::KILL);
+
+    let broker = node.start();
+    assert_eq!(broker.connect().produce("t", 0, records), (0, 0));
+}
