@@ -55,7 +55,10 @@ impl Broker {
 
     /// Waits for something that a broker cannot go on after: its controller failed, or its last log dir. Cancel-safe.
     pub async fn failed(&self) -> String {
-        self.node.controller.failed().await.to_string()
+        tokio::select! {
+            error = self.node.controller.failed() => error.to_string(),
+            () = self.node.replicas.directories().all_failed() => "all log dirs have failed".to_owned(),
+        }
     }
 
     /// Stops accepting, lets requests under way end, closes every log and marks the log dirs as cleanly shut down.

@@ -214,3 +214,28 @@ fn a_duplicate_that_is_not_on_stable_storage_yet_asks_for_its_sync() {
     let broker = node.start();
     assert_eq!(broker.connect().produce("t", 0, records), (0, 0));
 }
+
+/// With its last log dir gone a broker answered KAFKA_STORAGE_ERROR for ever, where Kafka stops and lets its
+/// supervisor act. Before that the partitions of the other log dirs are served.
+#[test]
+fn a_broker_stops_with_its_last_log_dir() {
+    let node = Node::new(2);
+    let mut broker = node.start();
+    let mut client = broker.connect();
+    client.create_topic("t", 2, &[("segment.bytes", "1048576")]);
+    // A full segment and no directory for the next one: the log dir fails.
+    for partition in [0, 1] {
+        assert_eq!(client.produce("t", partition, batch(600_000)), (0, 0));
+        for directory in node.directories(&format!("t-{partition}")) {
+            std::fs::remove_dir_all(directory).unwrap();
+        }
+        // The second time the broker may end before its answer leaves: nobody waits for it.
+        client.send_produce("t", partition, batch(600_000));
+        if partition == 0 {
+            assert_eq!(client.receive_produced().0, 56);
+        }
+    }
+    let (status, said) = broker.ended();
+    assert_eq!(status.code(), Some(1), "{said}");
+    assert!(said.contains("all log dirs"), "{said}");
+}

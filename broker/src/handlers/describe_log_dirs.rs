@@ -5,7 +5,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use bytes::BytesMut;
 use kafka_protocol::ResponseError;
@@ -41,7 +40,7 @@ pub(super) fn handle(context: &Context<'_>, body: BytesMut) -> Reply {
     let mut log_dirs = Vec::new();
     for (index, directory) in replicas.directories().iter().enumerate() {
         let mut result = DescribeLogDirsResult::default().with_log_dir(text(&directory.path.to_string_lossy()));
-        if directory.offline.load(Ordering::Acquire) {
+        if directory.health.is_offline() {
             result.error_code = ResponseError::KafkaStorageError.code();
         } else {
             result.topics = topics(index, &partitions);

@@ -1,19 +1,21 @@
 //! The log dirs of this broker: which are online, how full each is, their checkpoints and committers.
 
 use std::collections::BTreeMap;
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use milena_protocol::{Offset, TopicPartition};
 use milena_storage::disk::Space;
 use milena_storage::env::Clock;
 use milena_storage::log_dir::{LoadLog, OffsetCheckpoint, PartitionDir, least_loaded};
 use milena_storage::{Log, LogDir, StorageError};
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use uuid::Uuid;
 
 use super::committer::Committer;
+use super::health::{Health, Online};
 use super::partition::Partition;
 
 /// One log dir.
@@ -23,11 +25,13 @@ pub struct Directory {
     pub path: PathBuf,
     /// Its id in `meta.properties`.
     pub id: Uuid,
-    /// True once its disk has failed.
-    pub offline: Arc<AtomicBool>,
+    /// Whether it serves.
+    pub health: Arc<Health>,
     /// Its group committer.
     pub committer: Arc<Committer>,
     partitions: AtomicUsize,
+    /// What each checkpoint said when it was last written, as a hash: an idle broker writes nothing.
+    checkpointed: Mutex<BTreeMap<OffsetCheckpoint, u64>>,
     /// `None` after a clean close.
     dir: RwLock<Option<LogDir>>,
 }
@@ -45,12 +49,14 @@ pub struct OpenedLog {
 #[derive(Debug)]
 pub struct Directories {
     directories: Vec<Directory>,
+    online: Online,
     recovery_threads: usize,
 }
 
 impl Directories {
     /// Takes over opened and formatted log dirs and starts a committer for each.
     pub fn new(dirs: Vec<(LogDir, Uuid)>, recovery_threads: usize, clock: &Arc<dyn Clock>) -> std::io::Result<Self> {
+        let online = Online::new(dirs.len());
         let directories = dirs
             .into_iter()
             .enumerate()
@@ -58,14 +64,15 @@ impl Directories {
                 Ok(Directory {
                     path: std::path::absolute(dir.path())?,
                     id,
-                    offline: Arc::default(),
+                    health: Arc::new(Health::new(&online)),
                     committer: Committer::start(index, Arc::clone(clock))?,
                     partitions: AtomicUsize::new(0),
+                    checkpointed: Mutex::default(),
                     dir: RwLock::new(Some(dir)),
                 })
             })
             .collect::<std::io::Result<_>>()?;
-        Ok(Self { directories, recovery_threads })
+        Ok(Self { directories, online, recovery_threads })
     }
 
     /// How many there are.
@@ -93,6 +100,11 @@ impl Directories {
         &self.directories[log_dir].path
     }
 
+    /// Waits until none is online: a broker cannot go on after that. Cancel-safe.
+    pub async fn all_failed(&self) {
+        self.online.none().await;
+    }
+
     /// `num.recovery.threads.per.data.dir`
     pub fn recovery_threads(&self) -> usize {
         self.recovery_threads.max(1)
@@ -101,7 +113,7 @@ impl Directories {
     /// The online log dir with the fewest partitions, one more now. `None` if none is online.
     pub fn choose(&self) -> Option<usize> {
         let online: Vec<usize> =
-            (0..self.len()).filter(|index| !self.directories[*index].offline.load(Ordering::Acquire)).collect();
+            (0..self.len()).filter(|index| !self.directories[*index].health.is_offline()).collect();
         let loads: Vec<usize> =
             online.iter().map(|index| self.directories[*index].partitions.load(Ordering::Relaxed)).collect();
         let chosen = online[least_loaded(&loads)?];
@@ -124,7 +136,7 @@ impl Directories {
         let found = self.with(log_dir, LogDir::partitions);
         found.and_then(Result::ok).unwrap_or_else(|| {
             tracing::error!(target: "kafka.log.LogManager", "cannot list {}", self.path(log_dir).display());
-            self.directories[log_dir].offline.store(true, Ordering::Release);
+            self.directories[log_dir].health.fail();
             Vec::new()
         })
     }
@@ -172,7 +184,7 @@ impl Directories {
         partitions: &[Arc<Partition>],
         offset: impl Fn(&Partition) -> Option<Offset>,
     ) {
-        if self.directories[log_dir].offline.load(Ordering::Acquire) {
+        if self.directories[log_dir].health.is_offline() {
             return;
         }
         let entries: BTreeMap<TopicPartition, Offset> = partitions
@@ -180,10 +192,15 @@ impl Directories {
             .filter(|partition| partition.log_dir == log_dir)
             .filter_map(|partition| Some((partition.topic_partition.clone(), offset(partition)?)))
             .collect();
+        let hash = BuildHasherDefault::<DefaultHasher>::default().hash_one(&entries);
+        if self.directories[log_dir].checkpointed.lock().insert(checkpoint, hash) == Some(hash) {
+            return;
+        }
         if let Some(Err(error)) = self.with(log_dir, |dir| dir.write_checkpoint(checkpoint, &entries)) {
+            self.directories[log_dir].checkpointed.lock().remove(&checkpoint);
             tracing::error!(target: "kafka.log.LogManager", "{error}");
             if !error.is_full() {
-                self.directories[log_dir].offline.store(true, Ordering::Release);
+                self.directories[log_dir].health.fail();
             }
         }
     }

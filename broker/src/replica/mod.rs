@@ -6,12 +6,12 @@
 
 pub mod committer;
 pub mod directories;
+pub mod health;
 pub mod leader;
 pub mod partition;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use arc_swap::ArcSwap;
 use imbl::HashMap;
@@ -295,7 +295,7 @@ impl Replicas {
             opened.log,
             opened.high_watermark,
             Arc::clone(&directory.committer),
-            Arc::clone(&directory.offline),
+            Arc::clone(&directory.health),
         ))
     }
 
@@ -387,7 +387,7 @@ impl Replicas {
                         closing.into_iter().map(|part| part.join().unwrap_or(false)).fold(true, |all, one| all & one)
                     });
                     self.directories.write_checkpoints(log_dir, partitions);
-                    if clean && !self.directories.get(log_dir).offline.load(Ordering::Acquire) {
+                    if clean && !self.directories.get(log_dir).health.is_offline() {
                         self.directories.close(log_dir, broker_epoch);
                     }
                 });

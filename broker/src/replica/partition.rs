@@ -21,6 +21,7 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 use super::committer::Committer;
+use super::health::Health;
 use super::leader::{Leader, Term};
 use crate::fetch::wait::FetchWaiters;
 
@@ -184,8 +185,8 @@ pub struct Partition {
     pub log_dir: usize,
     /// Whom to ask for a sync.
     committer: Arc<Committer>,
-    /// True once the log dir has failed.
-    dir_offline: Arc<AtomicBool>,
+    /// Whether the log dir serves.
+    dir_health: Arc<Health>,
     log: tokio::sync::Mutex<Log>,
     reader: Arc<LogReader>,
     state: Mutex<State>,
@@ -210,7 +211,7 @@ impl Partition {
         log: Log,
         high_watermark: Offset,
         committer: Arc<Committer>,
-        dir_offline: Arc<AtomicBool>,
+        dir_health: Arc<Health>,
     ) -> Arc<Self> {
         let reader = log.reader();
         let high_watermark = high_watermark.clamp(reader.log_start_offset(), reader.log_end_offset());
@@ -220,7 +221,7 @@ impl Partition {
             topic_id,
             log_dir,
             committer,
-            dir_offline,
+            dir_health,
             log: tokio::sync::Mutex::new(log),
             reader,
             state: Mutex::new(State { leader: None }),
@@ -257,7 +258,7 @@ impl Partition {
 
     /// Whether the log dir has failed.
     pub fn is_offline(&self) -> bool {
-        self.dir_offline.load(Ordering::Acquire)
+        self.dir_health.is_offline()
     }
 
     /// Takes, keeps or gives up leadership, as the metadata says. Blocks: for threads outside of the runtime.
@@ -504,7 +505,7 @@ impl Partition {
         if !log.is_offline() || self.retired.load(Ordering::Acquire) {
             return;
         }
-        if !self.dir_offline.swap(true, Ordering::AcqRel) {
+        if self.dir_health.fail() {
             tracing::error!(
                 target: "kafka.log.LogManager",
                 "log dir of {} failed and is offline from now on", self.topic_partition
