@@ -215,6 +215,53 @@ fn a_duplicate_that_is_not_on_stable_storage_yet_asks_for_its_sync() {
     assert_eq!(broker.connect().produce("t", 0, records), (0, 0));
 }
 
+/// A crash between the record that deletes a topic and the renaming of its directories left them behind, and a topic
+/// of the same name could never be used again: its log found another topic's id in the way and stayed offline.
+#[test]
+fn the_directory_of_a_deleted_topic_makes_room_for_a_new_topic_of_that_name() {
+    let node = Node::new(1);
+    let left_behind = node.dir.path().join("left-behind");
+
+    let broker = node.start();
+    let mut client = broker.connect();
+    client.create_topic("t", 1, &[]);
+    assert_eq!(client.produce("t", 0, batch(10)), (0, 0));
+    assert_eq!(client.produce("t", 0, batch(10)), (0, 1));
+    copy_dir(&node.directories("t-0")[0], &left_behind);
+    client.delete_topic("t");
+    broker.end(Signal::KILL);
+    let in_the_way = node.log_dirs[0].join("t-0");
+    std::fs::rename(&left_behind, &in_the_way).unwrap();
+
+    let broker = node.start();
+    assert!(in_the_way.exists(), "what belongs to no topic is left alone");
+    let mut client = broker.connect();
+    client.create_topic("t", 1, &[]);
+    assert_eq!(client.produce("t", 0, batch(10)), (0, 0));
+    let stray = node.directories("t-0.").into_iter().find(|path| path.to_string_lossy().ends_with("-stray")).unwrap();
+    assert!(stray.join("00000000000000000000.log").metadata().unwrap().len() > 100, "the old records are kept");
+    broker.end(Signal::KILL);
+
+    let broker = node.start();
+    assert_eq!(broker.connect().produce("t", 0, batch(10)), (0, 1));
+}
+
+/// The checkpoints still list a deleted topic until they are written again. After a crash in between, a new topic of
+/// that name began at the log start of the old one.
+#[test]
+fn a_new_topic_begins_at_zero_whatever_the_checkpoints_say_of_an_old_one() {
+    let node = Node::new(1);
+    let broker = node.start();
+    broker.end(Signal::TERM);
+    for name in ["log-start-offset-checkpoint", "recovery-point-offset-checkpoint", "replication-offset-checkpoint"] {
+        std::fs::write(node.log_dirs[0].join(name), "0\n1\nt 0 50\n").unwrap();
+    }
+    let broker = node.start();
+    let mut client = broker.connect();
+    client.create_topic("t", 1, &[]);
+    assert_eq!(client.produce("t", 0, batch(10)), (0, 0));
+}
+
 /// With its last log dir gone a broker answered KAFKA_STORAGE_ERROR for ever, where Kafka stops and lets its
 /// supervisor act. Before that the partitions of the other log dirs are served.
 #[test]

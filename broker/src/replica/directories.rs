@@ -10,7 +10,7 @@ use milena_protocol::{Offset, TopicPartition};
 use milena_storage::disk::Space;
 use milena_storage::env::Clock;
 use milena_storage::log_dir::{LoadLog, OffsetCheckpoint, PartitionDir, least_loaded};
-use milena_storage::{Log, LogDir, StorageError};
+use milena_storage::{Log, LogDir, RecoveryReport, StorageError};
 use parking_lot::{Mutex, RwLock};
 use uuid::Uuid;
 
@@ -141,13 +141,41 @@ impl Directories {
         })
     }
 
-    /// Opens or creates a log.
+    /// Opens a log that lies there.
     pub fn open_log(&self, log_dir: usize, load: LoadLog) -> Result<OpenedLog, StorageError> {
+        let checkpointed =
+            self.with(log_dir, |dir| dir.checkpointed(OffsetCheckpoint::HighWatermark, &load.topic_partition));
+        let log = self.open_with(log_dir, load, LogDir::load_one)?;
+        Ok(OpenedLog { log, high_watermark: checkpointed.flatten().unwrap_or(0) })
+    }
+
+    /// Creates a log: whatever the checkpoints say of an earlier one of that name, it begins anew.
+    pub fn create_log(&self, log_dir: usize, load: LoadLog) -> Result<OpenedLog, StorageError> {
+        let log = self.open_with(log_dir, load, LogDir::create_one)?;
+        Ok(OpenedLog { log, high_watermark: 0 })
+    }
+
+    /// A crash may have kept a deleted topic's directory from going: it makes room for a new topic of the same name.
+    fn open_with(
+        &self,
+        log_dir: usize,
+        load: LoadLog,
+        open: fn(&LogDir, LoadLog) -> Result<(Log, RecoveryReport), StorageError>,
+    ) -> Result<Log, StorageError> {
         let guard = self.directories[log_dir].dir.read();
         let dir = guard.as_ref().ok_or(StorageError::Offline)?;
-        let checkpointed = dir.checkpointed(OffsetCheckpoint::HighWatermark, &load.topic_partition);
         let name = load.topic_partition.clone();
-        let (log, report) = dir.load_one(load)?;
+        let (log, report) = match open(dir, load.clone()) {
+            Err(StorageError::InconsistentTopicId(error)) => {
+                let aside = dir.set_aside(&name, Uuid::from_u128(rand::random()))?;
+                tracing::warn!(
+                    target: "kafka.log.LogManager",
+                    "{name} in {}: {error}; that directory is now {}", self.path(log_dir).display(), aside.display()
+                );
+                dir.create_one(load)?
+            }
+            opened => opened?,
+        };
         if report.recovered_segments > 0 {
             tracing::info!(
                 target: "kafka.log.UnifiedLog",
@@ -155,7 +183,7 @@ impl Directories {
                 self.path(log_dir).display(), report.recovered_segments, report.scanned_bytes, report.truncated_bytes
             );
         }
-        Ok(OpenedLog { log, high_watermark: checkpointed.unwrap_or(0) })
+        Ok(log)
     }
 
     /// Room on the disk of a log dir; `None` if it cannot be told.

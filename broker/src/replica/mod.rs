@@ -23,7 +23,7 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 use uuid::Uuid;
 
-use directories::Directories;
+use directories::{Directories, OpenedLog};
 use partition::{Partition, PartitionError};
 
 /// The configuration a topic's logs act on, as the metadata and this broker's own settings make it.
@@ -51,6 +51,9 @@ fn close_all(partitions: &[&Arc<Partition>], now: Timestamp) -> bool {
 
 /// Partitions that are opened, or change their leader, at once.
 const PARALLEL_OPENS: usize = 16;
+
+/// How a log comes to be: opened where it lies, or created.
+type Opening = fn(&Directories, usize, LoadLog) -> Result<OpenedLog, StorageError>;
 
 type TopicPartitions = Arc<BTreeMap<i32, Arc<Partition>>>;
 
@@ -253,7 +256,7 @@ impl Replicas {
             tracing::error!(target: "kafka.log.LogManager", "no log dir is online for {}-{index}", topic.name);
             return None;
         };
-        match self.open_partition(image, topic, index, log_dir, config, now) {
+        match self.open_partition(image, topic, index, (log_dir, Directories::create_log), config, now) {
             Ok(partition) => {
                 tracing::info!(
                     target: "kafka.log.LogManager",
@@ -274,7 +277,7 @@ impl Replicas {
         image: &MetadataImage,
         topic: &TopicImage,
         index: i32,
-        log_dir: usize,
+        (log_dir, open): (usize, Opening),
         config: &Arc<LogConfig>,
         now: Timestamp,
     ) -> Result<Arc<Partition>, StorageError> {
@@ -286,7 +289,7 @@ impl Replicas {
             now,
             producer_id_expiration_ms: self.settings.producer_id_expiration_ms(image),
         };
-        let opened = self.directories.open_log(log_dir, load)?;
+        let opened = open(&self.directories, log_dir, load)?;
         let directory = self.directories.get(log_dir);
         Ok(Partition::new(
             topic_partition,
@@ -322,22 +325,22 @@ impl Replicas {
                 }
             }
         }
-        let mut work: BTreeMap<usize, Vec<(Arc<TopicImage>, i32)>> = BTreeMap::new();
+        let mut work: BTreeMap<usize, Vec<(Arc<TopicImage>, i32, Opening)>> = BTreeMap::new();
         for topic in image.topics.iter() {
             for (index, registration) in &topic.partitions {
                 if !registration.replicas.contains(&self.local) {
                     continue;
                 }
                 let name = TopicPartition { topic: Arc::clone(&topic.name), partition: *index };
-                let log_dir = match found.get(&name) {
+                let (log_dir, open): (_, Opening) = match found.get(&name) {
                     Some((log_dir, topic_id)) if *topic_id == topic.id => {
                         self.directories.remember(*log_dir);
-                        Some(*log_dir)
+                        (Some(*log_dir), Directories::open_log)
                     }
-                    _ => self.directories.choose(),
+                    _ => (self.directories.choose(), Directories::create_log),
                 };
                 if let Some(log_dir) = log_dir {
-                    work.entry(log_dir).or_default().push((Arc::clone(topic), *index));
+                    work.entry(log_dir).or_default().push((Arc::clone(topic), *index, open));
                 }
             }
         }
@@ -350,9 +353,9 @@ impl Replicas {
                 for part in partitions.chunks(partitions.len().div_ceil(threads)) {
                     let (image, configs, opened) = (&image, &configs, &opened);
                     scope.spawn(move || {
-                        for (topic, index) in part {
+                        for (topic, index, open) in part {
                             let config = configs.get(&topic.id).map_or_else(Arc::default, Arc::clone);
-                            match self.open_partition(image, topic, *index, *log_dir, &config, now) {
+                            match self.open_partition(image, topic, *index, (*log_dir, *open), &config, now) {
                                 Ok(partition) => opened.lock().push(partition),
                                 Err(error) => tracing::error!(
                                     target: "kafka.log.LogManager",

@@ -33,6 +33,7 @@ use crate::log::{Log, OpenLog, RecoveryReport};
 use crate::log_config::LogConfig;
 
 pub use meta_properties::MetaProperties;
+pub(crate) use partition_dir::unique_dir_name;
 pub use partition_dir::{PartitionDir, PartitionDirKind};
 
 const LOCK: &str = ".lock";
@@ -267,6 +268,18 @@ impl LogDir {
             entries.remove(&load.topic_partition);
         }
         self.open_one(load, 0, 0)
+    }
+
+    /// Move the directory of another topic's partition of that name out of the way, as Kafka does: `<topic>-<n>.<unique>-stray`. Nothing in it changes.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub fn set_aside(&self, topic_partition: &TopicPartition, unique: Uuid) -> Result<PathBuf, DiskError> {
+        let from = self.partition_path(topic_partition);
+        let to = self.path.join(unique_dir_name(topic_partition, unique, "stray"));
+        self.disk.rename(&from, &to).map_err(DiskError::new("rename", &from))?;
+        self.disk.sync_dir(&self.path).map_err(DiskError::new("sync", &self.path))?;
+        Ok(to)
     }
 
     fn open_one(

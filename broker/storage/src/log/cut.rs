@@ -13,14 +13,12 @@ use uuid::Uuid;
 use super::Log;
 use crate::disk::Disk;
 use crate::error::{DiskError, OffsetOutOfRange, StorageError};
+use crate::log_dir::unique_dir_name;
 use crate::producer_state::ProducerState;
 use crate::replay;
 use crate::retention::{self, SegmentSummary};
 use crate::segment::{SNAPSHOT, Segment};
 use crate::snapshot;
-
-/// Kafka keeps directory names within this.
-const DIR_NAME_BYTES_MAX: usize = 255;
 
 /// Files that were renamed to `.deleted` (or a directory to `-delete`) and are to be removed at `at`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -276,10 +274,7 @@ impl Log {
     /// Those of the disk.
     pub fn delete(&mut self, unique: Uuid, now: Timestamp) -> Result<ScheduledDeletion, StorageError> {
         let from = self.place.dir();
-        let suffix = format!("-{}.{}-delete", self.topic_partition.partition, unique.simple());
-        let topic = &self.topic_partition.topic;
-        let topic_bytes = topic.floor_char_boundary(DIR_NAME_BYTES_MAX.saturating_sub(suffix.len()).min(topic.len()));
-        let to = from.with_file_name(format!("{}{suffix}", topic.get(..topic_bytes).unwrap_or_default()));
+        let to = from.with_file_name(unique_dir_name(&self.topic_partition, unique, "delete"));
         self.place.disk().rename(&from, &to).map_err(|error| self.broken(DiskError::new("rename", &from)(error)))?;
         self.place.set_dir(&to);
         self.is_offline = true;

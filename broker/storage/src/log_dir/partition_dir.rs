@@ -8,6 +8,8 @@ use milena_protocol::types::TopicPartition;
 use uuid::Uuid;
 
 const CLUSTER_METADATA: &str = "__cluster_metadata";
+/// Kafka keeps directory names within this.
+const DIR_NAME_BYTES_MAX: usize = 255;
 
 /// What a directory below a log dir is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +37,14 @@ pub struct PartitionDir {
     pub topic_id: Option<Uuid>,
     /// What it is.
     pub kind: PartitionDirKind,
+}
+
+/// `<topic>-<partition>.<32 hex digits>-<suffix>`, the topic's name cut where that would be too long: a directory on its way out.
+pub(crate) fn unique_dir_name(topic_partition: &TopicPartition, unique: Uuid, suffix: &str) -> String {
+    let TopicPartition { topic, partition } = topic_partition;
+    let rest = format!("-{partition}.{}-{suffix}", unique.simple());
+    let topic_bytes = topic.floor_char_boundary(DIR_NAME_BYTES_MAX.saturating_sub(rest.len()).min(topic.len()));
+    format!("{}{rest}", topic.get(..topic_bytes).unwrap_or_default())
 }
 
 /// The partition and kind of a directory of this name; `None` if it is no partition's.
