@@ -14,6 +14,8 @@ use tokio::net::tcp::OwnedReadHalf;
 const FIRST_READ_BYTES: usize = 16 * 1024;
 /// The most that is reserved ahead of what has arrived: a peer pays in bytes for the memory it takes.
 const RESERVE_AHEAD_BYTES: usize = 1024 * 1024;
+/// Memory of larger frames is given back with them; that of smaller ones, a producer's by its defaults, serves the next.
+const RETAINED_BYTES: usize = 1024 * 1024;
 const LENGTH_BYTES: usize = 4;
 
 /// Why no further frame can be read.
@@ -52,7 +54,12 @@ impl FrameReader {
             let wanted = match self.announced(max_bytes)? {
                 Some(size) if self.buffer.len() >= LENGTH_BYTES + size => {
                     self.buffer.advance(LENGTH_BYTES);
-                    return Ok(Some(self.buffer.split_to(size)));
+                    let frame = self.buffer.split_to(size);
+                    if size > RETAINED_BYTES {
+                        // What is behind it must not keep its memory alive, however long this connection idles.
+                        self.buffer = BytesMut::from(&self.buffer[..]);
+                    }
+                    return Ok(Some(frame));
                 }
                 Some(size) => LENGTH_BYTES + size - self.buffer.len(),
                 None => FIRST_READ_BYTES,
@@ -77,5 +84,36 @@ impl FrameReader {
             return Err(FrameError::Size { size, max: max_bytes });
         }
         Ok(Some(size as usize))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use crate::listener::{Listener, SocketOptions};
+
+    use super::*;
+
+    /// The buffer behind a frame is the frame's own memory: once a connection had sent 100 MB, it kept them for as long
+    /// as it lived, whatever it sent afterwards.
+    #[tokio::test]
+    async fn a_large_frame_takes_its_memory_along() {
+        let options = SocketOptions { send_buffer_bytes: -1, receive_buffer_bytes: -1, backlog: 50 };
+        let listener = Listener::bind(&["127.0.0.1"], 0, options).unwrap().remove(0);
+        let mut peer = std::net::TcpStream::connect(listener.address()).unwrap();
+        let mut frames = listener.accept().await.unwrap().frames;
+        let sending = std::thread::spawn(move || {
+            for size in [8 << 20, 100, 100] {
+                peer.write_all(&u32::to_be_bytes(size)).unwrap();
+                peer.write_all(&vec![1; size as usize]).unwrap();
+            }
+        });
+        for size in [8 << 20, 100, 100] {
+            assert_eq!(frames.next(i32::MAX).await.unwrap().unwrap(), vec![1; size]);
+            assert!(frames.buffer.capacity() <= 2 * RETAINED_BYTES, "{}", frames.buffer.capacity());
+        }
+        sending.join().unwrap();
+        assert!(frames.next(i32::MAX).await.unwrap().is_none());
     }
 }
