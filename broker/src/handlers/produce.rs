@@ -96,9 +96,10 @@ pub(super) async fn handle(context: &Context<'_>, body: BytesMut) -> Reply {
     if !waits {
         return encode(head, &answer(head, topics, endpoints));
     }
-    let timeout = Duration::from_millis(timeout_ms.max(0) as u64);
+    // From now on, not from when the answers before this one have left.
+    let deadline = tokio::time::Instant::now() + Duration::from_millis(timeout_ms.max(0) as u64);
     Reply::Later(Box::pin(async move {
-        let topics = acknowledged(topics, timeout).await;
+        let topics = acknowledged(topics, deadline).await;
         encode(head, &answer(head, topics, endpoints))
     }))
 }
@@ -254,9 +255,8 @@ fn refusal_of_validation(error: &ValidationError, log_start_offset: i64) -> Refu
     }
 }
 
-/// Waits for every acknowledgement, all under one timeout.
-async fn acknowledged(mut topics: Vec<TopicRows>, timeout: Duration) -> Vec<TopicRows> {
-    let deadline = tokio::time::Instant::now() + timeout;
+/// Waits for every acknowledgement, all under one deadline.
+async fn acknowledged(mut topics: Vec<TopicRows>, deadline: tokio::time::Instant) -> Vec<TopicRows> {
     for row in topics.iter_mut().flat_map(|topic| &mut topic.partitions) {
         let Outcome::Appended { appended, .. } = &mut row.outcome else { continue };
         let Some(wait) = appended.wait.take() else { continue };
