@@ -108,7 +108,7 @@ fn look_up(partition: &Partition, timestamp: i64, bound: i64, leader_epoch: i32)
             Found { timestamp: -1, offset, leader_epoch: reader.epoch_for_offset(offset).unwrap_or(-1) }
         }
         LATEST_TIERED | EARLIEST_PENDING_UPLOAD => NOTHING,
-        MAX_TIMESTAMP => reader.max_timestamp_offset()?.map_or(NOTHING, |found| Found {
+        MAX_TIMESTAMP => reader.max_timestamp_offset()?.filter(|found| found.offset < bound).map_or(NOTHING, |found| Found {
             timestamp: found.timestamp,
             offset: found.offset,
             leader_epoch: found.leader_epoch,
