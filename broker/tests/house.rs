@@ -55,6 +55,7 @@ fn nothing_but_the_server_imports_handlers() {
 #[test]
 fn the_layers_below_do_not_know_those_above() {
     for (folder, above) in [
+        ("src/handlers", "crate::server"),
         ("src/fetch", "crate::handlers"),
         ("src/fetch", "crate::server"),
         ("src/replica", "crate::handlers"),

@@ -1,5 +1,6 @@
 //! What a handler knows of the request it serves.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::{BufMut, BytesMut};
@@ -8,7 +9,17 @@ use milena_protocol::frame::put_response_header;
 
 use super::APIS;
 use crate::node::Node;
-use crate::server::ConnectionInfo;
+
+/// What a connection is to its requests.
+#[derive(Debug)]
+pub struct ConnectionInfo {
+    /// The listener it came in on.
+    pub listener: Arc<str>,
+    /// The peer's address.
+    pub peer: SocketAddr,
+    /// The address of ours that the peer reached.
+    pub local: SocketAddr,
+}
 
 /// One request's surroundings.
 #[derive(Clone, Copy)]

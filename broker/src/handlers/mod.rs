@@ -18,8 +18,7 @@ use milena_protocol::file_range::Chunk;
 use milena_protocol::{FrameError, RequestHead, guard};
 
 use crate::node::Node;
-use crate::server::ConnectionInfo;
-use context::{Context, Head};
+use context::{ConnectionInfo, Context, Head};
 
 /// Room for the client ids that exist.
 const USUAL_HEADER_BYTES: usize = 128;

@@ -10,11 +10,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
-use milena_net::{FrameError, FrameReader, Sender};
+use milena_net::{Accepted, FrameError, FrameReader, Sender};
 use milena_protocol::file_range::Chunk;
 use tokio::sync::watch;
 
-use super::ConnectionInfo;
+use crate::handlers::context::ConnectionInfo;
 use crate::handlers::{self, Reply};
 use crate::node::Node;
 
@@ -38,11 +38,12 @@ enum End {
 pub(super) async fn run(
     node: Arc<Node>,
     info: ConnectionInfo,
-    frames: FrameReader,
-    sender: Sender,
+    Accepted { frames, sender, activity, peer, .. }: Accepted,
     stop: watch::Receiver<bool>,
 ) {
-    let peer = info.peer;
+    // As in Kafka a request that waits longer than this goes with its connection: its client may be long gone.
+    let max_idle =
+        u64::try_from(node.config.settings.connections_max_idle_ms).map_or(Duration::MAX, Duration::from_millis);
     let mut connection = Connection {
         max_frame: node.config.settings.socket_request_max_bytes,
         node,
@@ -51,7 +52,11 @@ pub(super) async fn run(
         answers: Answers { sender, waiting: VecDeque::new() },
         stop,
     };
-    match connection.serve().await {
+    let end = tokio::select! {
+        end = connection.serve() => end,
+        () = activity.ceased(max_idle) => End::Quiet,
+    };
+    match end {
         End::Quiet => {}
         End::Said(reason) => {
             tracing::info!(target: "kafka.network.Processor", "Closing connection from {peer}: {reason}");

@@ -9,6 +9,7 @@ use milena_net::listener::{Listener, ListenerError, SocketOptions};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use crate::handlers::context::ConnectionInfo;
 use crate::node::Node;
 
 /// One configured listener, bound: a name and one or more sockets.
@@ -36,17 +37,6 @@ impl BoundListener {
     }
 }
 
-/// What a connection is to its requests.
-#[derive(Debug)]
-pub struct ConnectionInfo {
-    /// The listener it came in on.
-    pub listener: Arc<str>,
-    /// The peer's address.
-    pub peer: SocketAddr,
-    /// The address of ours that the peer reached.
-    pub local: SocketAddr,
-}
-
 /// Accepts on every listener until `stop` turns true, then lets connections finish the requests they have taken.
 ///
 /// Owned by `Broker`; every task it starts ends with it.
@@ -72,13 +62,7 @@ async fn accept(node: Arc<Node>, listener: Arc<str>, socket: Listener, mut stop:
             Ok(accepted) => {
                 let info =
                     ConnectionInfo { listener: Arc::clone(&listener), peer: accepted.peer, local: accepted.local };
-                connections.spawn(connection::run(
-                    Arc::clone(&node),
-                    info,
-                    accepted.frames,
-                    accepted.sender,
-                    stop.clone(),
-                ));
+                connections.spawn(connection::run(Arc::clone(&node), info, accepted, stop.clone()));
             }
             Err(error) => {
                 tracing::error!(target: "kafka.network.Acceptor", "Error while accepting connection: {error}");
