@@ -45,10 +45,15 @@ pub struct OpenedLog {
     pub high_watermark: Offset,
 }
 
+/// Opens a partition's log where it lies in a log dir, or creates it there.
+type OpenIn = fn(&LogDir, LoadLog) -> Result<(Log, RecoveryReport), StorageError>;
+
+type OpenLog = fn(&LogDir, LoadLog) -> Result<(Log, RecoveryReport), StorageError>;
+
 /// All log dirs, in the order of `log.dirs`.
 #[derive(Debug)]
 pub struct Directories {
-    directories: Vec<Directory>,
+    all: Vec<Directory>,
     online: Online,
     recovery_threads: usize,
 }
@@ -57,7 +62,7 @@ impl Directories {
     /// Takes over opened and formatted log dirs and starts a committer for each.
     pub fn new(dirs: Vec<(LogDir, Uuid)>, recovery_threads: usize, clock: &Arc<dyn Clock>) -> std::io::Result<Self> {
         let online = Online::new(dirs.len());
-        let directories = dirs
+        let all = dirs
             .into_iter()
             .enumerate()
             .map(|(index, (dir, id))| {
@@ -72,32 +77,32 @@ impl Directories {
                 })
             })
             .collect::<std::io::Result<_>>()?;
-        Ok(Self { directories, online, recovery_threads })
+        Ok(Self { all, online, recovery_threads })
     }
 
     /// How many there are.
     pub fn len(&self) -> usize {
-        self.directories.len()
+        self.all.len()
     }
 
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.directories.is_empty()
+        self.all.is_empty()
     }
 
     /// One of them.
     pub fn get(&self, log_dir: usize) -> &Directory {
-        &self.directories[log_dir]
+        &self.all[log_dir]
     }
 
     /// All of them.
     pub fn iter(&self) -> impl Iterator<Item = &Directory> {
-        self.directories.iter()
+        self.all.iter()
     }
 
     /// The path of one.
     pub fn path(&self, log_dir: usize) -> &Path {
-        &self.directories[log_dir].path
+        &self.all[log_dir].path
     }
 
     /// Waits until none is online: a broker cannot go on after that. Cancel-safe.
@@ -112,10 +117,9 @@ impl Directories {
 
     /// The online log dir with the fewest partitions, one more now. `None` if none is online.
     pub fn choose(&self) -> Option<usize> {
-        let online: Vec<usize> =
-            (0..self.len()).filter(|index| !self.directories[*index].health.is_offline()).collect();
+        let online: Vec<usize> = (0..self.len()).filter(|index| !self.all[*index].health.is_offline()).collect();
         let loads: Vec<usize> =
-            online.iter().map(|index| self.directories[*index].partitions.load(Ordering::Relaxed)).collect();
+            online.iter().map(|index| self.all[*index].partitions.load(Ordering::Relaxed)).collect();
         let chosen = online[least_loaded(&loads)?];
         self.remember(chosen);
         Some(chosen)
@@ -123,12 +127,12 @@ impl Directories {
 
     /// One partition more lies there.
     pub fn remember(&self, log_dir: usize) {
-        self.directories[log_dir].partitions.fetch_add(1, Ordering::Relaxed);
+        self.all[log_dir].partitions.fetch_add(1, Ordering::Relaxed);
     }
 
     /// One partition less lies there.
     pub fn forget(&self, log_dir: usize) {
-        self.directories[log_dir].partitions.fetch_sub(1, Ordering::Relaxed);
+        self.all[log_dir].partitions.fetch_sub(1, Ordering::Relaxed);
     }
 
     /// What lies in a log dir; nothing if it cannot be read.
@@ -136,7 +140,7 @@ impl Directories {
         let found = self.with(log_dir, LogDir::partitions);
         found.and_then(Result::ok).unwrap_or_else(|| {
             tracing::error!(target: "kafka.log.LogManager", "cannot list {}", self.path(log_dir).display());
-            self.directories[log_dir].health.fail();
+            self.all[log_dir].health.fail();
             Vec::new()
         })
     }
@@ -156,13 +160,8 @@ impl Directories {
     }
 
     /// A crash may have kept a deleted topic's directory from going: it makes room for a new topic of the same name.
-    fn open_with(
-        &self,
-        log_dir: usize,
-        load: LoadLog,
-        open: fn(&LogDir, LoadLog) -> Result<(Log, RecoveryReport), StorageError>,
-    ) -> Result<Log, StorageError> {
-        let guard = self.directories[log_dir].dir.read();
+    fn open_with(&self, log_dir: usize, load: LoadLog, open: OpenIn) -> Result<Log, StorageError> {
+        let guard = self.all[log_dir].dir.read();
         let dir = guard.as_ref().ok_or(StorageError::Offline)?;
         let name = load.topic_partition.clone();
         let (log, report) = match open(dir, load.clone()) {
@@ -212,7 +211,7 @@ impl Directories {
         partitions: &[Arc<Partition>],
         offset: impl Fn(&Partition) -> Option<Offset>,
     ) {
-        if self.directories[log_dir].health.is_offline() {
+        if self.all[log_dir].health.is_offline() {
             return;
         }
         let entries: BTreeMap<TopicPartition, Offset> = partitions
@@ -221,34 +220,34 @@ impl Directories {
             .filter_map(|partition| Some((partition.topic_partition.clone(), offset(partition)?)))
             .collect();
         let hash = BuildHasherDefault::<DefaultHasher>::default().hash_one(&entries);
-        if self.directories[log_dir].checkpointed.lock().insert(checkpoint, hash) == Some(hash) {
+        if self.all[log_dir].checkpointed.lock().insert(checkpoint, hash) == Some(hash) {
             return;
         }
         if let Some(Err(error)) = self.with(log_dir, |dir| dir.write_checkpoint(checkpoint, &entries)) {
-            self.directories[log_dir].checkpointed.lock().remove(&checkpoint);
+            self.all[log_dir].checkpointed.lock().remove(&checkpoint);
             tracing::error!(target: "kafka.log.LogManager", "{error}");
             if !error.is_full() {
-                self.directories[log_dir].health.fail();
+                self.all[log_dir].health.fail();
             }
         }
     }
 
     /// Ends the committers, which sync what is still asked for.
     pub fn stop_committers(&self) {
-        for directory in &self.directories {
+        for directory in &self.all {
             directory.committer.stop();
         }
     }
 
     /// Marks a clean shutdown and releases the directory.
     pub fn close(&self, log_dir: usize, broker_epoch: i64) {
-        let dir = self.directories[log_dir].dir.write().take();
+        let dir = self.all[log_dir].dir.write().take();
         if let Some(Err(error)) = dir.map(|dir| dir.close(broker_epoch)) {
             tracing::error!(target: "kafka.log.LogManager", "{error}");
         }
     }
 
     fn with<T>(&self, log_dir: usize, read: impl FnOnce(&LogDir) -> T) -> Option<T> {
-        self.directories[log_dir].dir.read().as_ref().map(read)
+        self.all[log_dir].dir.read().as_ref().map(read)
     }
 }
