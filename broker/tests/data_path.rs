@@ -11,10 +11,11 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use kafka_protocol::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
 use kafka_protocol::messages::delete_topics_request::DeleteTopicState;
+use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use kafka_protocol::messages::{
-    ApiKey, CreateTopicsRequest, CreateTopicsResponse, DeleteTopicsRequest, DeleteTopicsResponse, ProduceRequest,
-    ProduceResponse, RequestHeader, ResponseHeader, TopicName,
+    ApiKey, CreateTopicsRequest, CreateTopicsResponse, DeleteTopicsRequest, DeleteTopicsResponse, FetchRequest,
+    ProduceRequest, ProduceResponse, RequestHeader, ResponseHeader, TopicName,
 };
 use kafka_protocol::protocol::{Decodable, Encodable, StrBytes};
 use milena_protocol::records::BatchBuilder;
@@ -28,13 +29,14 @@ const PATIENCE: Duration = Duration::from_secs(20);
 struct Node {
     dir: TempDir,
     log_dirs: Vec<PathBuf>,
+    overrides: Vec<&'static str>,
 }
 
 impl Node {
     fn new(log_dirs: usize) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let log_dirs = (0..log_dirs).map(|index| dir.path().join(format!("logs-{index}"))).collect();
-        Self { dir, log_dirs }
+        Self { dir, log_dirs, overrides: Vec::new() }
     }
 
     fn start(&self) -> Running {
@@ -42,6 +44,7 @@ impl Node {
         let mut child = Command::new(env!("CARGO_BIN_EXE_milena"))
             .args(["--override", "listeners=PLAINTEXT://127.0.0.1:0"])
             .args(["--override", &format!("log.dirs={}", log_dirs.join(","))])
+            .args(self.overrides.iter().flat_map(|line| ["--override", line]))
             .current_dir(self.dir.path())
             .env_clear()
             .stdout(Stdio::piped())
@@ -285,4 +288,26 @@ fn a_broker_stops_with_its_last_log_dir() {
     let (status, said) = broker.ended();
     assert_eq!(status.code(), Some(1), "{said}");
     assert!(said.contains("all log dirs"), "{said}");
+}
+
+/// `connections.max.idle.ms` was read and forgotten: peers that had gone without a word were kept for ever, and one that
+/// left during a long poll for as long as it had asked to wait, up to 24 days.
+#[test]
+fn idle_connections_are_closed_and_so_are_those_that_wait_for_ever() {
+    let node = Node { overrides: vec!["connections.max.idle.ms=400"], ..Node::new(1) };
+    let broker = node.start();
+    let mut idle = broker.connect();
+    let mut waits = broker.connect();
+    waits.create_topic("t", 1, &[]);
+    let partition = FetchPartition::default().with_partition_max_bytes(1_000);
+    let topic = FetchTopic::default().with_topic(topic_name("t")).with_partitions(vec![partition]);
+    let request = FetchRequest::default()
+        .with_max_wait_ms(i32::MAX)
+        .with_min_bytes(1)
+        .with_max_bytes(1_000)
+        .with_topics(vec![topic]);
+    waits.send(ApiKey::Fetch, 12, &request);
+    for client in [&mut idle, &mut waits] {
+        assert_eq!(client.socket.read(&mut [0; 1]).unwrap(), 0, "the broker closes");
+    }
 }

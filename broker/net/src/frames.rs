@@ -10,6 +10,8 @@ use bytes::{Buf, BytesMut};
 use tokio::io::AsyncReadExt;
 use tokio::net::tcp::OwnedReadHalf;
 
+use crate::Activity;
+
 /// Bytes asked of the kernel at once while nothing is known of the next frame.
 const FIRST_READ_BYTES: usize = 16 * 1024;
 /// The most that is reserved ahead of what has arrived: a peer pays in bytes for the memory it takes.
@@ -39,11 +41,12 @@ pub enum FrameError {
 pub struct FrameReader {
     socket: OwnedReadHalf,
     buffer: BytesMut,
+    activity: Activity,
 }
 
 impl FrameReader {
-    pub(crate) fn new(socket: OwnedReadHalf) -> Self {
-        Self { socket, buffer: BytesMut::new() }
+    pub(crate) fn new(socket: OwnedReadHalf, activity: Activity) -> Self {
+        Self { socket, buffer: BytesMut::new(), activity }
     }
 
     /// The next frame without its length, or `None` when the peer ended the stream between frames.
@@ -74,6 +77,7 @@ impl FrameReader {
                 }
                 return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
             }
+            self.activity.note();
         }
     }
 

@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
 
-use crate::{FrameReader, Sender};
+use crate::{Activity, FrameReader, Sender};
 
 /// Options every accepted connection gets. A size of -1 leaves the operating system's default, as in Kafka.
 #[derive(Debug, Clone, Copy)]
@@ -56,6 +56,8 @@ pub struct Accepted {
     pub frames: FrameReader,
     /// Writes answers.
     pub sender: Sender,
+    /// Tells when neither has moved a byte for long.
+    pub activity: Activity,
     /// The peer.
     pub peer: SocketAddr,
     /// The address of ours that the peer reached: what an unset `advertised.listeners` answers with.
@@ -100,9 +102,11 @@ impl Listener {
         stream.set_nodelay(true)?;
         let local = stream.local_addr()?;
         let (reader, writer) = stream.into_split();
+        let activity = Activity::default();
         Ok(Accepted {
-            frames: FrameReader::new(reader),
-            sender: Sender::new(writer),
+            frames: FrameReader::new(reader, activity.clone()),
+            sender: Sender::new(writer, activity.clone()),
+            activity,
             peer: unmap(peer),
             local: unmap(local),
         })

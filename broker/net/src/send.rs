@@ -13,6 +13,8 @@ use rustix::net::SendFlags;
 use tokio::io::Interest;
 use tokio::net::tcp::OwnedWriteHalf;
 
+use crate::Activity;
+
 /// Below this a copy through memory is cheaper than `sendfile`.
 const COPY_BELOW_BYTES: usize = 8 * 1024;
 /// How much of a range without a descriptor is in memory at once.
@@ -24,13 +26,14 @@ const MAX_SLICES: usize = 64;
 #[derive(Debug)]
 pub struct Sender {
     socket: OwnedWriteHalf,
+    activity: Activity,
     bytes_copied: u64,
     bytes_sent_by_kernel: u64,
 }
 
 impl Sender {
-    pub(crate) fn new(socket: OwnedWriteHalf) -> Self {
-        Self { socket, bytes_copied: 0, bytes_sent_by_kernel: 0 }
+    pub(crate) fn new(socket: OwnedWriteHalf, activity: Activity) -> Self {
+        Self { socket, activity, bytes_copied: 0, bytes_sent_by_kernel: 0 }
     }
 
     /// Bytes that went out from our memory, and bytes that the kernel took from the page cache itself.
@@ -129,7 +132,10 @@ impl Sender {
             match stream.try_io(Interest::WRITABLE, || Ok(attempt(stream.as_fd())?)) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => stream.writable().await?,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                done => return done,
+                done => {
+                    self.activity.note();
+                    return done;
+                }
             }
         }
     }
