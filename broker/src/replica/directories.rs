@@ -48,8 +48,6 @@ pub struct OpenedLog {
 /// Opens a partition's log where it lies in a log dir, or creates it there.
 type OpenIn = fn(&LogDir, LoadLog) -> Result<(Log, RecoveryReport), StorageError>;
 
-type OpenLog = fn(&LogDir, LoadLog) -> Result<(Log, RecoveryReport), StorageError>;
-
 /// All log dirs, in the order of `log.dirs`.
 #[derive(Debug)]
 pub struct Directories {
