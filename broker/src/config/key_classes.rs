@@ -32,7 +32,7 @@ const PLUG_INS: [(&str, &[&str]); 12] = [
 ];
 
 /// Keys without effect, by the reason that is given. A name ending in `.` stands for all keys that start with it.
-const WITHOUT_EFFECT: [(&str, &[&str]); 13] = [
+const WITHOUT_EFFECT: [(&str, &[&str]); 14] = [
     (
         "this broker sizes its own threads and queues",
         &[
@@ -47,6 +47,16 @@ const WITHOUT_EFFECT: [(&str, &[&str]); 13] = [
             "early.start.listeners",
             "log.preallocate",
             "server.max.startup.time.ms",
+        ],
+    ),
+    (
+        "the number of connections and the bytes under way are not limited yet",
+        &[
+            "max.connections",
+            "max.connections.per.ip",
+            "max.connections.per.ip.overrides",
+            "max.connection.creation.rate",
+            "queued.max.request.bytes",
         ],
     ),
     (
