@@ -15,7 +15,7 @@ use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use kafka_protocol::messages::{
     ApiKey, CreateTopicsRequest, CreateTopicsResponse, DeleteTopicsRequest, DeleteTopicsResponse, FetchRequest,
-    ProduceRequest, ProduceResponse, RequestHeader, ResponseHeader, TopicName,
+    FetchResponse, ProduceRequest, ProduceResponse, RequestHeader, ResponseHeader, TopicName,
 };
 use kafka_protocol::protocol::{Decodable, Encodable, StrBytes};
 use milena_protocol::records::BatchBuilder;
@@ -173,6 +173,14 @@ impl Client {
         self.send(ApiKey::Produce, 9, &request);
     }
 
+    /// Asks for the first partition, and waits for a byte.
+    fn send_fetch(&mut self, topic: &str, max_wait_ms: i32) {
+        let partition = FetchPartition::default().with_partition_max_bytes(1_000);
+        let topic = FetchTopic::default().with_topic(topic_name(topic)).with_partitions(vec![partition]);
+        let request = FetchRequest::default().with_max_wait_ms(max_wait_ms).with_min_bytes(1).with_max_bytes(1_000);
+        self.send(ApiKey::Fetch, 12, &request.with_topics(vec![topic]));
+    }
+
     fn receive_produced(&mut self) -> (i16, i64) {
         let response: ProduceResponse = self.receive(ApiKey::Produce, 9);
         let row = &response.responses[0].partition_responses[0];
@@ -299,15 +307,23 @@ fn idle_connections_are_closed_and_so_are_those_that_wait_for_ever() {
     let mut idle = broker.connect();
     let mut waits = broker.connect();
     waits.create_topic("t", 1, &[]);
-    let partition = FetchPartition::default().with_partition_max_bytes(1_000);
-    let topic = FetchTopic::default().with_topic(topic_name("t")).with_partitions(vec![partition]);
-    let request = FetchRequest::default()
-        .with_max_wait_ms(i32::MAX)
-        .with_min_bytes(1)
-        .with_max_bytes(1_000)
-        .with_topics(vec![topic]);
-    waits.send(ApiKey::Fetch, 12, &request);
+    waits.send_fetch("t", i32::MAX);
     for client in [&mut idle, &mut waits] {
         assert_eq!(client.socket.read(&mut [0; 1]).unwrap(), 0, "the broker closes");
     }
+}
+
+/// While a topic was being deleted its partitions were gone and the metadata still named them: that is how a partition
+/// on a failed disk looks, and consumers were told KAFKA_STORAGE_ERROR.
+#[test]
+fn a_fetch_that_waits_for_a_topic_being_deleted_is_not_told_of_a_failed_disk() {
+    let node = Node::new(1);
+    let broker = node.start();
+    let (mut consumer, mut admin) = (broker.connect(), broker.connect());
+    admin.create_topic("t", 200, &[]);
+    consumer.send_fetch("t", 20_000);
+    admin.delete_topic("t");
+    let response: FetchResponse = consumer.receive(ApiKey::Fetch, 12);
+    let code = response.responses[0].partitions[0].error_code;
+    assert!([3, 6].contains(&code), "{code}");
 }

@@ -117,9 +117,11 @@ impl Replicas {
         }
     }
 
-    /// Every hosted partition.
+    /// Every hosted partition, without those that are being deleted.
     pub fn all(&self) -> Vec<Arc<Partition>> {
-        self.topics.load().values().flat_map(|partitions| partitions.values().cloned()).collect()
+        let topics = self.topics.load();
+        let hosted = topics.values().flat_map(|partitions| partitions.values());
+        hosted.filter(|partition| !partition.is_retired()).map(Arc::clone).collect()
     }
 
     /// The log dirs.
@@ -158,6 +160,10 @@ impl Replicas {
         self.reconfigure(delta, &image).await;
         let offset = image.offset;
         self.image.store(image);
+        // Until now requests found a partition that nobody leads any more, and not a hole that looks like a failed disk.
+        self.topics.rcu(|topics| {
+            delta.topics.deleted.values().fold((**topics).clone(), |rest, topic| rest.without(&topic.id))
+        });
         self.applied.send_replace(offset);
     }
 
@@ -227,7 +233,6 @@ impl Replicas {
 
     async fn delete(&self, topic: &TopicImage, now: Timestamp) {
         let Some(partitions) = self.topics.load().get(&topic.id).cloned() else { return };
-        self.topics.rcu(|topics| topics.without(&topic.id));
         for partition in partitions.values() {
             partition.retire();
             match partition.with_log(|log| log.delete(Uuid::from_u128(rand::random()), now)).await {

@@ -493,6 +493,11 @@ impl Partition {
         self.resign();
     }
 
+    /// Whether this broker has given it up.
+    pub fn is_retired(&self) -> bool {
+        self.retired.load(Ordering::Acquire)
+    }
+
     fn resign(&self) {
         self.state.lock().leader = None;
         self.publish(None, None);
@@ -502,7 +507,7 @@ impl Partition {
     /// having been closed has met a failing disk.
     fn notice(&self, log: &Log) {
         self.recovery_point.fetch_max(log.recovery_point(), Ordering::AcqRel);
-        if !log.is_offline() || self.retired.load(Ordering::Acquire) {
+        if !log.is_offline() || self.is_retired() {
             return;
         }
         if self.dir_health.fail() {
