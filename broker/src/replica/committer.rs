@@ -3,21 +3,25 @@
 //! It collects while the sync before runs: under load many producers and partitions share one wait, alone a producer
 //! waits for one fdatasync. An error from a sync is never tried again: the log dir goes offline.
 
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
 
+use milena_protocol::Timestamp;
 use milena_storage::env::Clock;
 use parking_lot::{Condvar, Mutex};
-
-use super::partition::Partition;
 
 /// Files synced at once: a disk has a queue, and one thread cannot fill it.
 const PARALLEL_SYNCS: usize = 16;
 
+/// A log that can be synced by a thread that may wait for the disk.
+pub trait Commit: Send + Sync + std::fmt::Debug {
+    /// Syncs what the log has and tells those who wait.
+    fn commit(&self, now: Timestamp);
+}
+
 #[derive(Debug, Default)]
 struct Queue {
-    waiting: Vec<Weak<Partition>>,
+    waiting: Vec<Weak<dyn Commit>>,
     stopped: bool,
 }
 
@@ -41,12 +45,9 @@ impl Committer {
         Ok(committer)
     }
 
-    /// Asks for a sync of everything this partition has now.
-    pub fn request(&self, partition: &Arc<Partition>) {
-        if partition.commit_requested.swap(true, Ordering::AcqRel) {
-            return;
-        }
-        self.queue.lock().waiting.push(Arc::downgrade(partition));
+    /// Asks for a sync of everything this log has when its turn comes. Its owner asks once until then.
+    pub fn request(&self, log: Weak<dyn Commit>) {
+        self.queue.lock().waiting.push(log);
         self.filled.notify_one();
     }
 
@@ -73,35 +74,18 @@ impl Committer {
                 }
                 std::mem::take(&mut queue.waiting)
             };
-            let partitions: Vec<Arc<Partition>> = batch.iter().filter_map(Weak::upgrade).collect();
-            if let [partition] = &partitions[..] {
-                self.commit(partition);
+            let logs: Vec<Arc<dyn Commit>> = batch.iter().filter_map(Weak::upgrade).collect();
+            let now = self.clock.now();
+            if let [log] = &logs[..] {
+                log.commit(now);
                 continue;
             }
-            let share = partitions.len().div_ceil(PARALLEL_SYNCS).max(1);
+            let share = logs.len().div_ceil(PARALLEL_SYNCS).max(1);
             std::thread::scope(|scope| {
-                for part in partitions.chunks(share) {
-                    scope.spawn(|| part.iter().for_each(|partition| self.commit(partition)));
+                for part in logs.chunks(share) {
+                    scope.spawn(|| part.iter().for_each(|log| log.commit(now)));
                 }
             });
         }
-    }
-
-    fn commit(&self, partition: &Arc<Partition>) {
-        // Cleared before the handle is taken: an append after this asks again.
-        partition.commit_requested.store(false, Ordering::Release);
-        let handle = partition.with_log_blocking(|log| log.sync_handle());
-        let synced = handle.sync();
-        partition.with_log_blocking(|log| match synced {
-            Ok(synced) => {
-                let up_to = synced.up_to();
-                log.on_synced(&synced, self.clock.now());
-                partition.on_flushed(log, up_to);
-            }
-            Err(error) => {
-                tracing::error!(target: "kafka.log.LogManager", "sync of {} failed: {error}", partition.topic_partition);
-                log.on_sync_failed();
-            }
-        });
     }
 }

@@ -1,6 +1,6 @@
 //! The log dirs of this broker: which are online, how full each is, their checkpoints and committers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -32,6 +32,8 @@ pub struct Directory {
     partitions: AtomicUsize,
     /// What each checkpoint said when it was last written, as a hash: an idle broker writes nothing.
     checkpointed: Mutex<BTreeMap<OffsetCheckpoint, u64>>,
+    /// What lies there and could not be opened: nobody knows its state, so no stop is a clean one.
+    unopened: Mutex<BTreeSet<TopicPartition>>,
     /// `None` after a clean close.
     dir: RwLock<Option<LogDir>>,
 }
@@ -71,6 +73,7 @@ impl Directories {
                     committer: Committer::start(index, Arc::clone(clock))?,
                     partitions: AtomicUsize::new(0),
                     checkpointed: Mutex::default(),
+                    unopened: Mutex::default(),
                     dir: RwLock::new(Some(dir)),
                 })
             })
@@ -147,7 +150,10 @@ impl Directories {
     pub fn open_log(&self, log_dir: usize, load: LoadLog) -> Result<OpenedLog, StorageError> {
         let checkpointed =
             self.with(log_dir, |dir| dir.checkpointed(OffsetCheckpoint::HighWatermark, &load.topic_partition));
-        let log = self.open_with(log_dir, load, LogDir::load_one)?;
+        let name = load.topic_partition.clone();
+        let log = self.open_with(log_dir, load, LogDir::load_one).inspect_err(|_| {
+            self.all[log_dir].unopened.lock().insert(name);
+        })?;
         Ok(OpenedLog { log, high_watermark: checkpointed.flatten().unwrap_or(0) })
     }
 
@@ -212,11 +218,15 @@ impl Directories {
         if self.all[log_dir].health.is_offline() {
             return;
         }
-        let entries: BTreeMap<TopicPartition, Offset> = partitions
+        let mut entries: BTreeMap<TopicPartition, Offset> = partitions
             .iter()
             .filter(|partition| partition.log_dir == log_dir)
             .filter_map(|partition| Some((partition.topic_partition.clone(), offset(partition)?)))
             .collect();
+        for unopened in &*self.all[log_dir].unopened.lock() {
+            let kept = self.with(log_dir, |dir| dir.checkpointed(checkpoint, unopened)).flatten();
+            entries.extend(kept.map(|offset| (unopened.clone(), offset)));
+        }
         let hash = BuildHasherDefault::<DefaultHasher>::default().hash_one(&entries);
         if self.all[log_dir].checkpointed.lock().insert(checkpoint, hash) == Some(hash) {
             return;
@@ -237,8 +247,12 @@ impl Directories {
         }
     }
 
-    /// Marks a clean shutdown and releases the directory.
+    /// Marks a clean shutdown and releases the directory. One with a log that was never opened is not clean: the next
+    /// start recovers that log from its recovery point instead of trusting it.
     pub fn close(&self, log_dir: usize, broker_epoch: i64) {
+        if !self.all[log_dir].unopened.lock().is_empty() {
+            return;
+        }
         let dir = self.all[log_dir].dir.write().take();
         if let Some(Err(error)) = dir.map(|dir| dir.close(broker_epoch)) {
             tracing::error!(target: "kafka.log.LogManager", "{error}");

@@ -20,7 +20,7 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 use uuid::Uuid;
 
-use super::committer::Committer;
+use super::committer::{Commit, Committer};
 use super::health::Health;
 use super::leader::{Leader, Term};
 use crate::fetch::wait::FetchWaiters;
@@ -197,7 +197,7 @@ pub struct Partition {
     retired: AtomicBool,
     last_append_ms: AtomicI64,
     /// Whether the committer has this partition in its queue.
-    pub(super) commit_requested: AtomicBool,
+    commit_requested: AtomicBool,
     /// Fetches that wait for this partition.
     pub fetch_waiters: FetchWaiters,
 }
@@ -332,7 +332,7 @@ impl Partition {
         // A duplicate, too: after a crash its first append may be in the page cache only, and nobody asks for it again.
         let must_flush = flush_due || (counts_when_flushed && log.recovery_point() < end);
         if must_flush || info.segment_rolled {
-            self.committer.request(self);
+            self.request_commit();
         }
         drop(log);
         let flushed = (acks != 0 && must_flush).then_some(end);
@@ -465,8 +465,15 @@ impl Partition {
         Ok(start)
     }
 
+    fn request_commit(self: &Arc<Self>) {
+        if !self.commit_requested.swap(true, Ordering::AcqRel) {
+            let this: Arc<dyn Commit> = Arc::<Self>::clone(self);
+            self.committer.request(Arc::downgrade(&this));
+        }
+    }
+
     /// The committer synced everything below `flushed`.
-    pub(super) fn on_flushed(&self, log: &mut Log, flushed: Offset) {
+    fn on_flushed(&self, log: &mut Log, flushed: Offset) {
         self.recovery_point.fetch_max(log.recovery_point(), Ordering::AcqRel);
         let moved = self.state.lock().leader.as_mut().and_then(|leader| leader.on_local_end(flushed));
         self.advance_high_watermark(log, moved);
@@ -483,7 +490,7 @@ impl Partition {
             log.unflushed_records() > 0 && now.saturating_sub(log.last_flush_time()) >= log.config().flush_ms
         });
         if due {
-            self.committer.request(self);
+            self.request_commit();
         }
     }
 
@@ -540,5 +547,25 @@ impl Partition {
             }
         });
         self.fetch_waiters.wake_all();
+    }
+}
+
+impl Commit for Partition {
+    fn commit(&self, now: Timestamp) {
+        // Cleared before the handle is taken: an append after this asks again.
+        self.commit_requested.store(false, Ordering::Release);
+        let handle = self.with_log_blocking(|log| log.sync_handle());
+        let synced = handle.sync();
+        self.with_log_blocking(|log| match synced {
+            Ok(synced) => {
+                let up_to = synced.up_to();
+                log.on_synced(&synced, now);
+                self.on_flushed(log, up_to);
+            }
+            Err(error) => {
+                tracing::error!(target: "kafka.log.LogManager", "sync of {} failed: {error}", self.topic_partition);
+                log.on_sync_failed();
+            }
+        });
     }
 }
