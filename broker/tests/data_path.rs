@@ -327,3 +327,40 @@ fn a_fetch_that_waits_for_a_topic_being_deleted_is_not_told_of_a_failed_disk() {
     let code = response.responses[0].partitions[0].error_code;
     assert!([3, 6].contains(&code), "{code}");
 }
+
+/// A log that could not be opened after a crash was forgotten: an empty one was made in its place in another log dir as
+/// soon as the broker was unfenced, the next clean stop vouched for the whole log dir, and the start after it took the
+/// crash's torn tail for what a clean stop had left. Its log start offset was lost, too.
+#[test]
+fn a_log_that_could_not_be_opened_is_recovered_by_a_later_start() {
+    let node = Node::new(2);
+    let broker = node.start();
+    let mut client = broker.connect();
+    client.create_topic("t", 1, &[]);
+    assert_eq!(client.produce("t", 0, batch(10)), (0, 0));
+    assert_eq!(client.produce("t", 0, batch(10)), (0, 1));
+    broker.end(Signal::KILL);
+    let dir = node.log_dirs[0].clone();
+    std::fs::write(dir.join("log-start-offset-checkpoint"), "0\n1\nt 0 1\n").unwrap();
+    // A torn tail, and something in the way.
+    let log = dir.join("t-0/00000000000000000000.log");
+    let whole = log.metadata().unwrap().len();
+    let torn = &batch(100)[..90];
+    std::fs::OpenOptions::new().append(true).open(&log).unwrap().write_all(torn).unwrap();
+    let (epochs, kept) = (dir.join("t-0/leader-epoch-checkpoint"), dir.join("kept"));
+    std::fs::rename(&epochs, &kept).unwrap();
+    std::fs::create_dir(&epochs).unwrap();
+
+    let broker = node.start();
+    assert_eq!(broker.connect().produce("t", 0, batch(10)).0, 56);
+    broker.end(Signal::TERM);
+    assert_eq!(node.directories("t-0").len(), 1, "no empty log in the other log dir");
+    assert!(!dir.join(".kafka_cleanshutdown").exists());
+    assert_eq!(std::fs::read_to_string(dir.join("log-start-offset-checkpoint")).unwrap(), "0\n1\nt 0 1\n");
+    std::fs::remove_dir(&epochs).unwrap();
+    std::fs::rename(&kept, &epochs).unwrap();
+
+    let broker = node.start();
+    assert_eq!(log.metadata().unwrap().len(), whole, "the tail is cut");
+    assert_eq!(broker.connect().produce("t", 0, batch(10)), (0, 2));
+}

@@ -198,6 +198,8 @@ impl Replicas {
             let partition = match known.get(index) {
                 Some(partition) => Arc::clone(partition),
                 None if !registration.replicas.contains(&self.local) => return,
+                // Its log could not be opened. An empty one in its place would lose what it holds.
+                None if self.hosted_before(topic.id, *index) => return,
                 None => match self.create_partition(image, topic, *index, &config, now) {
                     Some(partition) => {
                         opened.lock().insert(*index, Arc::clone(&partition));
@@ -229,6 +231,13 @@ impl Replicas {
             let all = Arc::new(all);
             self.topics.rcu(|topics| topics.update(topic.id, Arc::clone(&all)));
         }
+    }
+
+    /// Whether this broker had a replica by the metadata before the change that is being acted on.
+    fn hosted_before(&self, topic_id: Uuid, index: i32) -> bool {
+        let image = self.image.load();
+        let before = image.topics.partition_by_id(topic_id, index);
+        before.is_some_and(|registration| registration.replicas.contains(&self.local))
     }
 
     async fn delete(&self, topic: &TopicImage, now: Timestamp) {
