@@ -47,9 +47,12 @@ pub struct FetchWaiters {
 }
 
 impl FetchWaiters {
-    /// Adds a waiter; it leaves by being dropped.
+    /// Adds a waiter, unless it stands here already; it leaves by being dropped.
     pub fn add(&self, waiter: &Arc<FetchWaiter>) {
         let mut waiting = self.waiting.lock();
+        if waiting.iter().any(|other| std::ptr::eq(other.as_ptr(), Arc::as_ptr(waiter))) {
+            return;
+        }
         // Without this a partition that nobody writes to would gather the dead of every poll.
         if waiting.len() >= 8 && waiting.len() == waiting.capacity() {
             waiting.retain(|waiter| waiter.strong_count() > 0);
@@ -99,6 +102,20 @@ mod tests {
             waiters.add(&FetchWaiter::new(1));
         }
         assert!(waiters.waiting.lock().len() <= 16);
+    }
+
+    /// A fetch that wants more bytes than it allows its partition to send wakes with every append and waits again. It
+    /// stood in the list once more each time, and each append counted for all of its places.
+    #[test]
+    fn who_waits_again_stands_here_once() {
+        let waiters = FetchWaiters::default();
+        let waiter = FetchWaiter::new(100);
+        for _ in 0..3 {
+            waiters.add(&waiter);
+        }
+        waiters.arrived(99);
+        assert!(!is_woken(&waiter));
+        assert_eq!(waiters.waiting.lock().len(), 1);
     }
 
     #[test]
