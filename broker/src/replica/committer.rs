@@ -10,8 +10,7 @@ use milena_protocol::Timestamp;
 use milena_storage::env::Clock;
 use parking_lot::{Condvar, Mutex};
 
-/// Files synced at once: a disk has a queue, and one thread cannot fill it.
-const PARALLEL_SYNCS: usize = 16;
+use super::parallel::in_parallel;
 
 /// A log that can be synced by a thread that may wait for the disk.
 pub trait Commit: Send + Sync + std::fmt::Debug {
@@ -76,16 +75,7 @@ impl Committer {
             };
             let logs: Vec<Arc<dyn Commit>> = batch.iter().filter_map(Weak::upgrade).collect();
             let now = self.clock.now();
-            if let [log] = &logs[..] {
-                log.commit(now);
-                continue;
-            }
-            let share = logs.len().div_ceil(PARALLEL_SYNCS).max(1);
-            std::thread::scope(|scope| {
-                for part in logs.chunks(share) {
-                    scope.spawn(|| part.iter().for_each(|log| log.commit(now)));
-                }
-            });
+            in_parallel(&logs, |log| log.commit(now));
         }
     }
 }

@@ -8,10 +8,12 @@ pub mod committer;
 pub mod directories;
 pub mod health;
 pub mod leader;
+mod parallel;
 pub mod partition;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::ArcSwap;
 use imbl::HashMap;
@@ -24,6 +26,7 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 use directories::{Directories, OpenedLog};
+use parallel::in_parallel;
 use partition::{Partition, PartitionError};
 
 /// The configuration a topic's logs act on, as the metadata and this broker's own settings make it.
@@ -38,19 +41,16 @@ pub trait TopicSettings: Send + Sync + std::fmt::Debug {
 
 /// Closes logs; false if one could not be.
 fn close_all(partitions: &[&Arc<Partition>], now: Timestamp) -> bool {
-    let mut clean = true;
-    for partition in partitions {
+    let clean = AtomicBool::new(true);
+    in_parallel(partitions, |partition| {
         partition.retire();
         if let Err(error) = partition.with_log_blocking(|log| log.close(now)) {
-            clean = false;
+            clean.store(false, Ordering::Release);
             tracing::error!(target: "kafka.log.LogManager", "cannot close {}: {error}", partition.topic_partition);
         }
-    }
-    clean
+    });
+    clean.into_inner()
 }
-
-/// Partitions that are opened, or change their leader, at once.
-const PARALLEL_OPENS: usize = 16;
 
 /// How a log comes to be: opened where it lies, or created.
 type Opening = fn(&Directories, usize, LoadLog) -> Result<OpenedLog, StorageError>;
@@ -144,10 +144,10 @@ impl Replicas {
 
     /// Acts on one change, then publishes it. The disk's part of it runs on threads of its own.
     pub async fn apply(&self, delta: &MetadataDelta, image: Arc<MetadataImage>, now: Timestamp) {
-        for topic in delta.topics.deleted.values() {
-            self.delete(topic, now).await;
-        }
         tokio::task::block_in_place(|| {
+            for topic in delta.topics.deleted.values() {
+                self.delete(topic, now);
+            }
             for topic in delta.topics.created.values() {
                 let indexes: Vec<i32> = topic.partitions.keys().copied().collect();
                 self.follow(&image, topic, &indexes, now);
@@ -215,15 +215,7 @@ impl Replicas {
                 );
             }
         };
-        if let [index] = indexes {
-            follow_one(index);
-        } else {
-            std::thread::scope(|scope| {
-                for part in indexes.chunks(indexes.len().div_ceil(PARALLEL_OPENS).max(1)) {
-                    scope.spawn(|| part.iter().for_each(follow_one));
-                }
-            });
-        }
+        in_parallel(indexes, follow_one);
         let opened = opened.into_inner();
         if !opened.is_empty() {
             let all: BTreeMap<_, _> =
@@ -240,11 +232,13 @@ impl Replicas {
         before.is_some_and(|registration| registration.replicas.contains(&self.local))
     }
 
-    async fn delete(&self, topic: &TopicImage, now: Timestamp) {
+    /// Gives up a topic's partitions and renames their directories, many at once. Blocks.
+    fn delete(&self, topic: &TopicImage, now: Timestamp) {
         let Some(partitions) = self.topics.load().get(&topic.id).cloned() else { return };
-        for partition in partitions.values() {
+        let partitions: Vec<_> = partitions.values().collect();
+        in_parallel(&partitions, |partition| {
             partition.retire();
-            match partition.with_log(|log| log.delete(Uuid::from_u128(rand::random()), now)).await {
+            match partition.with_log_blocking(|log| log.delete(Uuid::from_u128(rand::random()), now)) {
                 Ok(deletion) => {
                     self.directories.forget(partition.log_dir);
                     self.schedule_deletion(partition.log_dir, deletion);
@@ -254,7 +248,7 @@ impl Replicas {
                     "cannot delete the directory of {}: {error}", partition.topic_partition
                 ),
             }
-        }
+        });
     }
 
     /// Creates the log of a new partition; `None` if no log dir can take it.
@@ -397,12 +391,7 @@ impl Replicas {
                 let partitions = &partitions;
                 scope.spawn(move || {
                     let own: Vec<_> = partitions.iter().filter(|partition| partition.log_dir == log_dir).collect();
-                    let clean = std::thread::scope(|scope| {
-                        let parts = own.chunks(own.len().div_ceil(PARALLEL_OPENS).max(1));
-                        let closing: Vec<_> = parts.map(|part| scope.spawn(move || close_all(part, now))).collect();
-                        // A thread that panicked has not closed its logs.
-                        closing.into_iter().map(|part| part.join().unwrap_or(false)).fold(true, |all, one| all & one)
-                    });
+                    let clean = close_all(&own, now);
                     self.directories.write_checkpoints(log_dir, partitions);
                     if clean && !self.directories.get(log_dir).health.is_offline() {
                         self.directories.close(log_dir, broker_epoch);
