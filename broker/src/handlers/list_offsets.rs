@@ -96,7 +96,13 @@ fn find(
     }
     let leader_epoch = partition.check_leader(asked.current_leader_epoch).map_err(|error| code_of(&error))?;
     let bound = if isolation_level == 1 { partition.last_stable_offset() } else { partition.high_watermark() };
-    look_up(&partition, asked.timestamp, bound, leader_epoch).map_err(|error| code_of(&error))
+    let look_up = || look_up(&partition, asked.timestamp, bound, leader_epoch).map_err(|error| code_of(&error));
+    // A time is searched for in the segment files, compressed batches included.
+    if is_in_memory(asked.timestamp) { look_up() } else { tokio::task::block_in_place(look_up) }
+}
+
+fn is_in_memory(timestamp: i64) -> bool {
+    timestamp < 0 && timestamp != MAX_TIMESTAMP
 }
 
 fn look_up(partition: &Partition, timestamp: i64, bound: i64, leader_epoch: i32) -> Result<Found, PartitionError> {
