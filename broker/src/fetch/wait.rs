@@ -18,9 +18,22 @@ pub struct FetchWaiter {
 }
 
 impl FetchWaiter {
-    /// A waiter that wakes after this many more bytes.
-    pub fn new(missing_bytes: i64) -> Arc<Self> {
-        Arc::new(Self { missing_bytes: AtomicI64::new(missing_bytes), woken: Notify::new() })
+    /// A waiter that no bytes have reached yet and that misses none.
+    pub fn new() -> Arc<Self> {
+        Arc::new(Self { missing_bytes: AtomicI64::new(0), woken: Notify::new() })
+    }
+
+    /// The count before a read, for [`FetchWaiter::expect`] after it.
+    pub fn count(&self) -> i64 {
+        self.missing_bytes.load(Ordering::Acquire)
+    }
+
+    /// The read that followed `count` misses this many bytes; what arrived since counts already.
+    pub fn expect(&self, count: i64, missing_bytes: i64) {
+        let more = missing_bytes - count;
+        if self.missing_bytes.fetch_add(more, Ordering::AcqRel) + more <= 0 {
+            self.woken.notify_one();
+        }
     }
 
     /// Waits until woken; a wake that came before is not lost. Cancel-safe.
@@ -28,13 +41,8 @@ impl FetchWaiter {
         self.woken.notified().await;
     }
 
-    /// Starts over after a wake that did not bring enough.
-    pub fn missing(&self, bytes: i64) {
-        self.missing_bytes.store(bytes, Ordering::Relaxed);
-    }
-
     fn arrived(&self, bytes: i64) {
-        if self.missing_bytes.fetch_sub(bytes, Ordering::Relaxed) <= bytes {
+        if self.missing_bytes.fetch_sub(bytes, Ordering::AcqRel) <= bytes {
             self.woken.notify_one();
         }
     }
@@ -83,10 +91,29 @@ mod tests {
         woken.as_mut().poll(&mut std::task::Context::from_waker(std::task::Waker::noop())).is_ready()
     }
 
+    fn missing(bytes: i64) -> Arc<FetchWaiter> {
+        let waiter = FetchWaiter::new();
+        waiter.expect(waiter.count(), bytes);
+        waiter
+    }
+
+    /// Bytes that came while a fetch read were forgotten when it then said how many it missed: it slept to its deadline.
+    #[test]
+    fn what_arrives_during_a_read_counts() {
+        let waiters = FetchWaiters::default();
+        let waiter = FetchWaiter::new();
+        waiters.add(&waiter);
+        let count = waiter.count();
+        waiters.arrived(100);
+        is_woken(&waiter);
+        waiter.expect(count, 100);
+        assert!(is_woken(&waiter));
+    }
+
     #[test]
     fn wakes_when_the_bytes_of_all_its_partitions_reach_the_minimum() {
         let (one, other) = (FetchWaiters::default(), FetchWaiters::default());
-        let waiter = FetchWaiter::new(100);
+        let waiter = missing(100);
         one.add(&waiter);
         other.add(&waiter);
         one.arrived(60);
@@ -99,7 +126,7 @@ mod tests {
     fn the_dead_do_not_gather() {
         let waiters = FetchWaiters::default();
         for _ in 0..1000 {
-            waiters.add(&FetchWaiter::new(1));
+            waiters.add(&missing(1));
         }
         assert!(waiters.waiting.lock().len() <= 16);
     }
@@ -109,7 +136,7 @@ mod tests {
     #[test]
     fn who_waits_again_stands_here_once() {
         let waiters = FetchWaiters::default();
-        let waiter = FetchWaiter::new(100);
+        let waiter = missing(100);
         for _ in 0..3 {
             waiters.add(&waiter);
         }
@@ -121,7 +148,7 @@ mod tests {
     #[test]
     fn a_wake_for_all_reaches_those_who_miss_bytes() {
         let waiters = FetchWaiters::default();
-        let waiter = FetchWaiter::new(i64::MAX);
+        let waiter = missing(i64::MAX);
         waiters.add(&waiter);
         waiters.wake_all();
         assert!(is_woken(&waiter));

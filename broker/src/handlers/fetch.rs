@@ -131,25 +131,23 @@ async fn read_when_ready(
         return rows;
     }
     let deadline = tokio::time::Instant::now() + Duration::from_millis(request.max_wait_ms as u64);
-    let waiter = FetchWaiter::new(min_bytes - bytes_to_be_had(&rows, isolation));
-    for partition in rows.iter().filter_map(|row| row.partition.as_ref()) {
-        partition.fetch_waiters.add(&waiter);
-    }
-    // What arrived between the first read and the registration woke nobody.
-    let mut rows = read();
-    while !is_ready(&rows, isolation, min_bytes) {
-        waiter.missing(min_bytes - bytes_to_be_had(&rows, isolation));
-        drop(rows);
-        let timed_out = tokio::time::timeout_at(deadline, waiter.woken()).await.is_err();
-        rows = read();
-        if timed_out {
-            break;
-        }
+    let waiter = FetchWaiter::new();
+    let mut rows = rows;
+    loop {
+        // Registered before the read: what happens from here on wakes, whether the read sees it or not.
         for partition in rows.iter().filter_map(|row| row.partition.as_ref()) {
             partition.fetch_waiters.add(&waiter);
         }
+        let count = waiter.count();
+        rows = read();
+        if is_ready(&rows, isolation, min_bytes) {
+            return rows;
+        }
+        waiter.expect(count, min_bytes - bytes_to_be_had(&rows, isolation));
+        if tokio::time::timeout_at(deadline, waiter.woken()).await.is_err() {
+            return read();
+        }
     }
-    rows
 }
 
 fn read_all(
