@@ -407,6 +407,18 @@ fn the_environment_of_testcontainers_is_a_configuration() {
 }
 
 #[test]
+fn users_of_an_authorizer_that_is_not_there_are_named_with_that_reason() {
+    let loaded = with_file("log.dirs=/x\nsuper.users=User:admin\nssl.client.auth=required", "").unwrap();
+    assert_eq!(
+        loaded.warnings,
+        [
+            "accepted without effect, since no listener uses TLS or SASL: ssl.client.auth",
+            "accepted without effect, since there is no authorizer yet: super.users",
+        ]
+    );
+}
+
+#[test]
 fn a_missing_or_broken_file_is_one_line() {
     let missing = load(&Sources { file: Some("/does/not/exist".into()), ..Sources::default() }).unwrap_err();
     assert_eq!(

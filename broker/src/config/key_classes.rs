@@ -32,7 +32,7 @@ const PLUG_INS: [(&str, &[&str]); 12] = [
 ];
 
 /// Keys without effect, by the reason that is given. A name ending in `.` stands for all keys that start with it.
-const WITHOUT_EFFECT: [(&str, &[&str]); 14] = [
+const WITHOUT_EFFECT: [(&str, &[&str]); 15] = [
     (
         "this broker sizes its own threads and queues",
         &[
@@ -117,10 +117,9 @@ const WITHOUT_EFFECT: [(&str, &[&str]); 14] = [
             "connections.max.reauth.ms",
             "connection.failed.authentication.delay.ms",
             "delegation.token.",
-            "super.users",
-            "allow.everyone.if.no.acl.found",
         ],
     ),
+    ("there is no authorizer yet", &["super.users", "allow.everyone.if.no.acl.found"]),
     ("settings of a single listener are not served yet", &["listener.name."]),
     (
         "Kafka 4 removed them",
