@@ -3,6 +3,8 @@
 //! Ports are bound first, so that a port in use leaves every directory untouched; connections are accepted last, when
 //! this broker leads what the metadata says.
 
+mod log_dirs;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,12 +17,10 @@ use milena_metadata::decide::{Operation, Response};
 use milena_metadata::image::MetadataImage;
 use milena_metadata::topic_config::{Layers, TopicConfigs};
 use milena_net::listener::{ListenerError, SocketOptions};
-use milena_protocol::kafka_uuid;
 use milena_storage::disk::{Disk, OsDisk};
 use milena_storage::env::Env;
 use milena_storage::error::DiskError;
-use milena_storage::log_dir::{MetaProperties, PartitionDirKind};
-use milena_storage::{Descriptors, LogConfig, LogDir, LogDirError};
+use milena_storage::{Descriptors, LogConfig, LogDirError};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -86,6 +86,46 @@ pub enum StartError {
         "{0} holds the metadata log of an Apache Kafka (__cluster_metadata-0), which this broker does not read; it was left untouched. Choose another log.dirs"
     )]
     KafkaMetadata(String),
+    /// The metadata log lies in a log dir that is not the configured one: starting would make an empty cluster.
+    #[error(
+        "{found} holds this node's metadata log, but {expected} is configured to (the first of log.dirs, or metadata.log.dir). Was the order of log.dirs changed? Nothing was touched"
+    )]
+    MetadataElsewhere {
+        /// The log dir that has it.
+        found: String,
+        /// The one that should.
+        expected: String,
+    },
+    /// Partitions of a cluster whose metadata is gone: starting would make an empty cluster beside them.
+    #[error(
+        "{dir} holds partitions (such as {example}) and a meta.properties, but no log dir holds the metadata log that says what they are; nothing was touched. Bring the log dir with the metadata log back, or choose an empty log.dirs"
+    )]
+    MetadataMissing {
+        /// The log dir.
+        dir: String,
+        /// One of its partitions.
+        example: String,
+    },
+    /// Two log dirs are copies of each other.
+    #[error(
+        "{one} and {other} have the same directory.id in meta.properties: one is a copy of the other. Remove one from log.dirs"
+    )]
+    DuplicateDirectoryId {
+        /// A log dir.
+        one: String,
+        /// Another.
+        other: String,
+    },
+    /// One partition lies in two log dirs.
+    #[error("{partition} lies in {one} and in {other}; only one of them can be right. Move the other away")]
+    DuplicatePartition {
+        /// The partition.
+        partition: String,
+        /// A log dir.
+        one: String,
+        /// Another.
+        other: String,
+    },
     /// The controller did not start.
     #[error("the controller cannot start: {0}")]
     Controller(#[from] milena_controller::StartError),
@@ -99,7 +139,7 @@ pub(crate) async fn start(config: ServerConfig) -> Result<Broker, StartError> {
     let listeners = bind(&config)?;
     let disk: Arc<dyn Disk> = Arc::new(OsDisk);
     let descriptors = Descriptors::new(open_files_max(), INDEX_CACHE_BYTES);
-    let (log_dirs, cluster_id) = open_log_dirs(&config, &disk, &descriptors)?;
+    let (log_dirs, cluster_id) = log_dirs::open(&config, &disk, &descriptors)?;
     let recovery_threads = config.settings.num_recovery_threads_per_data_dir.max(1) as usize;
     let directory_ids: Vec<Uuid> = log_dirs.iter().map(|(_, id)| *id).collect();
     let directories = Arc::new(Directories::new(log_dirs, recovery_threads, &env.clock)?);
@@ -173,65 +213,6 @@ fn open_files_max() -> usize {
     limit.saturating_sub(DESCRIPTORS_KEPT_FREE).clamp(limit / 2, 1 << 20) as usize
 }
 
-/// Opens and locks every log dir, then checks all of them, and only then formats those that are new.
-fn open_log_dirs(
-    config: &ServerConfig,
-    disk: &Arc<dyn Disk>,
-    descriptors: &Arc<Descriptors>,
-) -> Result<(Vec<(LogDir, Uuid)>, String), StartError> {
-    let mut dirs = Vec::with_capacity(config.log_dirs.len());
-    for path in &config.log_dirs {
-        dirs.push(LogDir::open(Arc::clone(disk), Arc::clone(descriptors), path)?);
-    }
-    let mut cluster_id = config.cluster_id.clone();
-    for dir in &dirs {
-        let shown = dir.path().display().to_string();
-        if dir.partitions()?.iter().any(|found| found.kind == PartitionDirKind::ClusterMetadata) {
-            return Err(StartError::KafkaMetadata(shown));
-        }
-        let Some(meta) = dir.meta_properties() else { continue };
-        if let Some(found) = meta.node_id.filter(|found| *found != config.node_id) {
-            return Err(StartError::NodeId { found, expected: config.node_id, dir: shown });
-        }
-        match (&meta.cluster_id, &cluster_id) {
-            (Some(found), Some(expected)) if found != expected => {
-                return Err(StartError::ClusterId { found: found.clone(), expected: expected.clone(), dir: shown });
-            }
-            (Some(found), None) => cluster_id = Some(found.clone()),
-            _ => {}
-        }
-    }
-    let cluster_id = cluster_id.unwrap_or_else(|| kafka_uuid::encode(random_uuid()));
-    let mut opened = Vec::with_capacity(dirs.len());
-    for mut dir in dirs {
-        let known = dir.meta_properties().cloned();
-        let id = known.as_ref().and_then(|meta| meta.directory_id).unwrap_or_else(random_uuid);
-        let meta = MetaProperties {
-            version: 1,
-            cluster_id: Some(cluster_id.clone()),
-            node_id: Some(config.node_id),
-            directory_id: Some(id),
-            other: known.as_ref().map(|meta| meta.other.clone()).unwrap_or_default(),
-        };
-        if known.as_ref() != Some(&meta) {
-            dir.write_meta_properties(meta)?;
-        }
-        dir.begin()?;
-        opened.push((dir, id));
-    }
-    Ok((opened, cluster_id))
-}
-
-/// A random id that Kafka would choose, too: never one of the reserved ones, and no leading dash in its text.
-fn random_uuid() -> Uuid {
-    loop {
-        let id = uuid::Builder::from_random_bytes(rand::random()).into_uuid();
-        if !kafka_uuid::encode(id).starts_with('-') {
-            return id;
-        }
-    }
-}
-
 fn start_controller(
     config: &ServerConfig,
     cluster_id: &str,
@@ -274,7 +255,7 @@ async fn register(
     let request = BrokerRegistrationRequest::default()
         .with_broker_id(BrokerId(config.node_id))
         .with_cluster_id(text(cluster_id))
-        .with_incarnation_id(random_uuid())
+        .with_incarnation_id(log_dirs::random_uuid())
         .with_listeners(listeners.collect())
         .with_features(
             crate::handlers::supported_features().iter().map(|(name, min, max)| feature(name, *min, *max)).collect(),

@@ -39,17 +39,27 @@ impl Node {
         Self { dir, log_dirs, overrides: Vec::new() }
     }
 
-    fn start(&self) -> Running {
+    fn command(&self) -> Command {
         let log_dirs: Vec<_> = self.log_dirs.iter().map(|path| path.display().to_string()).collect();
-        let mut child = Command::new(env!("CARGO_BIN_EXE_milena"))
+        let mut command = Command::new(env!("CARGO_BIN_EXE_milena"));
+        command
             .args(["--override", "listeners=PLAINTEXT://127.0.0.1:0"])
             .args(["--override", &format!("log.dirs={}", log_dirs.join(","))])
             .args(self.overrides.iter().flat_map(|line| ["--override", line]))
             .current_dir(self.dir.path())
-            .env_clear()
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
+            .env_clear();
+        command
+    }
+
+    /// What a start says that must be refused.
+    fn refused(&self) -> String {
+        let output = self.command().output().unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        String::from_utf8(output.stderr).unwrap()
+    }
+
+    fn start(&self) -> Running {
+        let mut child = self.command().stdout(Stdio::piped()).spawn().unwrap();
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
         let mut line = String::new();
         let address = loop {
@@ -363,4 +373,48 @@ fn a_log_that_could_not_be_opened_is_recovered_by_a_later_start() {
     let broker = node.start();
     assert_eq!(log.metadata().unwrap().len(), whole, "the tail is cut");
     assert_eq!(broker.connect().produce("t", 0, batch(10)), (0, 2));
+}
+
+/// Log dirs in another order, or without the first, made an empty cluster beside the data: the topic was unknown, and a
+/// producer created it again.
+#[test]
+fn log_dirs_whose_metadata_lies_elsewhere_are_refused_untouched() {
+    let mut node = Node::new(2);
+    let broker = node.start();
+    broker.connect().create_topic("kept", 2, &[]);
+    broker.end(Signal::TERM);
+    node.log_dirs.reverse();
+    let files = || -> Vec<_> {
+        let entries = node.log_dirs.iter().flat_map(|dir| std::fs::read_dir(dir).unwrap());
+        entries.map(|entry| entry.unwrap().path()).collect()
+    };
+    let before = files();
+    assert!(node.refused().contains("holds this node's metadata log"));
+    assert_eq!(files(), before);
+
+    node.log_dirs.pop();
+    assert!(node.refused().contains("no log dir holds the metadata log"));
+    assert!(!node.log_dirs[0].join("milena-metadata").exists());
+}
+
+/// One of two copies was used, and nothing said which.
+#[test]
+fn copies_of_a_partition_or_of_a_log_dir_are_refused() {
+    let mut node = Node::new(2);
+    let broker = node.start();
+    broker.connect().create_topic("once", 1, &[]);
+    broker.end(Signal::TERM);
+    let partition = node.directories("once-0").remove(0);
+    let other = node.log_dirs.iter().find(|dir| !partition.starts_with(dir)).unwrap().join("once-0");
+    copy_dir(&partition, &other);
+    assert!(node.refused().contains("once-0 lies in"));
+    std::fs::remove_dir_all(&other).unwrap();
+
+    let copy = node.dir.path().join("copy");
+    std::fs::create_dir(&copy).unwrap();
+    std::fs::copy(node.log_dirs[1].join("meta.properties"), copy.join("meta.properties")).unwrap();
+    node.log_dirs.push(copy);
+    assert!(node.refused().contains("have the same directory.id"));
+    node.log_dirs.pop();
+    node.start().end(Signal::TERM);
 }

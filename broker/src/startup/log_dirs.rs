@@ -1,0 +1,148 @@
+//! The log dirs at a start: all are opened and locked, then all are checked, and only then the new ones are formatted.
+//!
+//! What is refused is left as it was. The checks are those of `KafkaServer.getLogManager` and `MetaPropertiesEnsemble`;
+//! beyond them, a start that would make an empty cluster beside existing data is refused.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use milena_controller::METADATA_DIRECTORY;
+use milena_protocol::{TopicPartition, kafka_uuid};
+use milena_storage::disk::Disk;
+use milena_storage::log_dir::{MetaProperties, PartitionDirKind};
+use milena_storage::{Descriptors, LogDir};
+use uuid::Uuid;
+
+use super::StartError;
+use crate::config::ServerConfig;
+
+/// The log dirs with their ids, and the id of the cluster.
+pub(super) fn open(
+    config: &ServerConfig,
+    disk: &Arc<dyn Disk>,
+    descriptors: &Arc<Descriptors>,
+) -> Result<(Vec<(LogDir, Uuid)>, String), StartError> {
+    let mut dirs = Vec::with_capacity(config.log_dirs.len());
+    let opened = config.log_dirs.iter().try_for_each(|path| {
+        dirs.push(LogDir::open(Arc::clone(disk), Arc::clone(descriptors), path)?);
+        Ok(())
+    });
+    let checked = opened
+        .and_then(|()| check_places(config, &**disk, &dirs))
+        .and_then(|()| check_copies(&dirs))
+        .and_then(|()| check_identity(config, &dirs));
+    let cluster_id = match checked {
+        Ok(cluster_id) => cluster_id.unwrap_or_else(|| kafka_uuid::encode(random_uuid())),
+        Err(error) => {
+            for dir in dirs {
+                // The refusal is what there is to say; a lock file that stays does no harm.
+                let _ = dir.release();
+            }
+            return Err(error);
+        }
+    };
+    let mut formatted = Vec::with_capacity(dirs.len());
+    for mut dir in dirs {
+        let id = format(&mut dir, config.node_id, &cluster_id)?;
+        dir.begin()?;
+        formatted.push((dir, id));
+    }
+    Ok((formatted, cluster_id))
+}
+
+/// Metadata of an Apache Kafka, ours in the wrong place, or partitions without any.
+fn check_places(config: &ServerConfig, disk: &dyn Disk, dirs: &[LogDir]) -> Result<(), StartError> {
+    let expected = config.metadata_log_dir.join(METADATA_DIRECTORY);
+    for dir in dirs {
+        let shown = dir.path().display().to_string();
+        if dir.partitions()?.iter().any(|found| found.kind == PartitionDirKind::ClusterMetadata) {
+            return Err(StartError::KafkaMetadata(shown));
+        }
+        let here = dir.path().join(METADATA_DIRECTORY);
+        if here != expected && disk.metadata(&here).is_ok() {
+            let expected = config.metadata_log_dir.display().to_string();
+            return Err(StartError::MetadataElsewhere { found: shown, expected });
+        }
+    }
+    if disk.metadata(&expected).is_ok() {
+        return Ok(());
+    }
+    for dir in dirs.iter().filter(|dir| dir.meta_properties().is_some()) {
+        let partitions = dir.partitions()?;
+        let current = partitions.iter().find(|found| found.kind == PartitionDirKind::Current);
+        if let Some(partition) = current {
+            let dir = dir.path().display().to_string();
+            return Err(StartError::MetadataMissing { dir, example: partition.topic_partition.to_string() });
+        }
+    }
+    Ok(())
+}
+
+/// Copies of a log dir, or of a partition.
+fn check_copies(dirs: &[LogDir]) -> Result<(), StartError> {
+    let mut ids: BTreeMap<Uuid, String> = BTreeMap::new();
+    let mut partitions: BTreeMap<(TopicPartition, Uuid), String> = BTreeMap::new();
+    for dir in dirs {
+        let shown = || dir.path().display().to_string();
+        if let Some(id) = dir.meta_properties().and_then(|meta| meta.directory_id)
+            && let Some(one) = ids.insert(id, shown())
+        {
+            return Err(StartError::DuplicateDirectoryId { one, other: shown() });
+        }
+        for found in dir.partitions()?.into_iter().filter(|found| found.kind == PartitionDirKind::Current) {
+            let Some(topic_id) = found.topic_id else { continue };
+            let partition = found.topic_partition.to_string();
+            if let Some(one) = partitions.insert((found.topic_partition, topic_id), shown()) {
+                return Err(StartError::DuplicatePartition { partition, one, other: shown() });
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Whose the log dirs are. Returns the cluster's id if it is configured or known.
+fn check_identity(config: &ServerConfig, dirs: &[LogDir]) -> Result<Option<String>, StartError> {
+    let mut cluster_id = config.cluster_id.clone();
+    for dir in dirs {
+        let shown = dir.path().display().to_string();
+        let Some(meta) = dir.meta_properties() else { continue };
+        if let Some(found) = meta.node_id.filter(|found| *found != config.node_id) {
+            return Err(StartError::NodeId { found, expected: config.node_id, dir: shown });
+        }
+        match (&meta.cluster_id, &cluster_id) {
+            (Some(found), Some(expected)) if found != expected => {
+                return Err(StartError::ClusterId { found: found.clone(), expected: expected.clone(), dir: shown });
+            }
+            (Some(found), None) => cluster_id = Some(found.clone()),
+            _ => {}
+        }
+    }
+    Ok(cluster_id)
+}
+
+/// Writes what `meta.properties` lacks. Returns the directory's id.
+fn format(dir: &mut LogDir, node_id: i32, cluster_id: &str) -> Result<Uuid, StartError> {
+    let known = dir.meta_properties().cloned();
+    let id = known.as_ref().and_then(|meta| meta.directory_id).unwrap_or_else(random_uuid);
+    let meta = MetaProperties {
+        version: 1,
+        cluster_id: Some(cluster_id.to_owned()),
+        node_id: Some(node_id),
+        directory_id: Some(id),
+        other: known.as_ref().map(|meta| meta.other.clone()).unwrap_or_default(),
+    };
+    if known.as_ref() != Some(&meta) {
+        dir.write_meta_properties(meta)?;
+    }
+    Ok(id)
+}
+
+/// A random id that Kafka would choose, too: never one of the reserved ones, and no leading dash in its text.
+pub(super) fn random_uuid() -> Uuid {
+    loop {
+        let id = uuid::Builder::from_random_bytes(rand::random()).into_uuid();
+        if !kafka_uuid::encode(id).starts_with('-') {
+            return id;
+        }
+    }
+}
