@@ -146,3 +146,67 @@ fn read(range: &FileRange, from: usize, len: usize) -> io::Result<Bytes> {
     range.source.read_exact_at(&mut buffer, range.position + from as u64)?;
     Ok(buffer.freeze())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+    use std::os::fd::AsFd as _;
+    use std::os::unix::fs::FileExt as _;
+    use std::sync::Arc;
+
+    use milena_protocol::file_range::FileSource;
+    use tokio::io::AsyncReadExt as _;
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::*;
+
+    /// A file with, or as on a simulated disk without, a descriptor.
+    #[derive(Debug)]
+    struct Source {
+        file: std::fs::File,
+        has_descriptor: bool,
+    }
+
+    impl FileSource for Source {
+        fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+            self.has_descriptor.then(|| self.file.as_fd())
+        }
+
+        fn read_exact_at(&self, buffer: &mut [u8], position: u64) -> io::Result<()> {
+            self.file.read_exact_at(buffer, position)
+        }
+    }
+
+    async fn sent(range_bytes: usize, has_descriptor: bool) -> (Vec<u8>, (u64, u64)) {
+        let mut file = tempfile::tempfile().unwrap();
+        let content: Vec<u8> = (0..range_bytes + 10).map(|index| index as u8).collect();
+        file.write_all(&content).unwrap();
+        let source = Arc::new(Source { file, has_descriptor });
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut peer = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (_, writer) = listener.accept().await.unwrap().0.into_split();
+        let mut sender = Sender::new(writer, Activity::default());
+        let chunks = vec![
+            Chunk::Bytes(Bytes::from_static(b"head")),
+            Chunk::File(FileRange { source, position: 10, len: range_bytes }),
+            Chunk::Bytes(Bytes::from_static(b"tail")),
+        ];
+        let sending = async {
+            sender.send(chunks).await.unwrap();
+            let roads = sender.bytes_by_road();
+            drop(sender);
+            roads
+        };
+        let mut received = Vec::new();
+        let (roads, _) = tokio::join!(sending, peer.read_to_end(&mut received));
+        assert_eq!(received, [b"head", &content[10..], b"tail"].concat());
+        (received, roads)
+    }
+
+    #[tokio::test]
+    async fn large_ranges_are_sent_by_the_kernel_and_small_ones_with_their_neighbours() {
+        assert_eq!(sent(3 << 20, true).await.1, (8, 3 << 20));
+        assert_eq!(sent(100, true).await.1, (108, 0));
+        assert_eq!(sent(1 << 20, false).await.1, (8 + (1 << 20), 0));
+    }
+}
