@@ -9,9 +9,8 @@ use super::{
     BrokerSettings, ConfigError, ServerConfig,
     broker_keys::{UpdateMode, base_name, broker_key, replication_rate},
     describe::synonym_names,
-    listeners,
-    load::Unset,
-    rules,
+    listeners, rules,
+    shipped::Unset,
     values::{Values, parse, split_list},
 };
 

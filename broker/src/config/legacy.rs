@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{ConfigError, load::Unset};
+use super::{ConfigError, shipped::Unset};
 
 /// Rewrites the set into today's keys; returns one warning for each thing that a person should know.
 pub(super) fn translate(set: &mut BTreeMap<String, String>, unset: Unset) -> Result<Vec<String>, ConfigError> {

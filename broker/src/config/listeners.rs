@@ -9,7 +9,7 @@ use std::{collections::BTreeMap, fmt, net::IpAddr};
 
 use super::{
     ConfigError, ProcessRoles, Voter,
-    load::Unset,
+    shipped::Unset,
     values::{Values, split_list},
 };
 

@@ -8,7 +8,9 @@ use std::{
 
 use super::{
     BrokerSettings, ConfigError, ProcessRoles, QuorumConfig, ServerConfig, environment, key_classes, legacy, listeners,
-    properties, rules, shipped, values::Values,
+    properties, rules,
+    shipped::{self, Unset},
+    values::Values,
 };
 
 /// Where a configuration comes from.
@@ -29,15 +31,6 @@ pub struct Loaded {
     pub config: ServerConfig,
     /// One line each, to be logged at WARN.
     pub warnings: Vec<String>,
-}
-
-/// What a key means that nobody set.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Unset {
-    /// Kafka's default.
-    AsKafka,
-    /// No file was named: listeners stay on loopback.
-    LoopbackListeners,
 }
 
 /// Lays the sources over each other and checks the result.

@@ -83,6 +83,6 @@ impl ServerConfig {
         properties: impl IntoIterator<Item = (K, V)>,
     ) -> Result<Self, super::ConfigError> {
         let properties = properties.into_iter().map(|(key, value)| (key.into(), value.into())).collect();
-        Ok(super::load::check(properties, super::load::Unset::AsKafka)?.config)
+        Ok(super::load::check(properties, super::shipped::Unset::AsKafka)?.config)
     }
 }

@@ -5,6 +5,15 @@
 
 use std::collections::BTreeMap;
 
+/// What a key means that nobody set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Unset {
+    /// Kafka's default.
+    AsKafka,
+    /// No file was named: listeners stay on loopback.
+    LoopbackListeners,
+}
+
 const VALUES: [(&str, &str); 16] = [
     ("log.dirs", "./milena-data"),
     ("num.network.threads", "3"),
