@@ -12,36 +12,26 @@ use kafka_protocol::messages::{AlterConfigsRequest, AlterConfigsResponse};
 use crate::record::Record;
 
 use super::answer::ApiError;
-use super::config_change::{check, check_shape, clear_elr, records, twice};
+use super::config_change::{check, check_shape, decide_each, records};
 use super::{Context, Decision, Response};
 
 pub(super) fn decide(context: &Context<'_>, request: &AlterConfigsRequest) -> Decision {
-    let twice = twice(request.resources.iter().map(|resource| (resource.resource_type, &*resource.resource_name)));
-    let mut decided = Vec::new();
-    let mut responses = Vec::new();
-    for resource in &request.resources {
-        let is_twice = twice.contains(&(resource.resource_type, &*resource.resource_name));
-        let error = match alter(context, resource, is_twice) {
-            Ok(records) => {
-                decided.extend(records);
-                None
-            }
-            Err(error) => Some(error),
-        };
-        responses.push(
-            AlterConfigsResourceResponse::default()
-                .with_error_code(error.as_ref().map_or(0, |error| error.code))
-                .with_error_message(error.as_ref().and_then(ApiError::message))
-                .with_resource_type(resource.resource_type)
-                .with_resource_name(resource.resource_name.clone()),
-        );
-    }
-    clear_elr(context, &mut decided);
-    if request.validate_only {
-        decided.clear();
-    }
-    let response = AlterConfigsResponse::default().with_responses(responses);
-    Decision { records: decided, response: Response::AlterConfigs(response) }
+    let (records, refusals) = decide_each(
+        context,
+        request.validate_only,
+        &request.resources,
+        |resource| (resource.resource_type, &resource.resource_name),
+        |resource, is_twice| alter(context, resource, is_twice),
+    );
+    let rows = request.resources.iter().zip(refusals).map(|(resource, error)| {
+        AlterConfigsResourceResponse::default()
+            .with_error_code(error.as_ref().map_or(0, |error| error.code))
+            .with_error_message(error.as_ref().and_then(ApiError::message))
+            .with_resource_type(resource.resource_type)
+            .with_resource_name(resource.resource_name.clone())
+    });
+    let response = AlterConfigsResponse::default().with_responses(rows.collect());
+    Decision { records, response: Response::AlterConfigs(response) }
 }
 
 fn alter(context: &Context<'_>, wanted: &AlterConfigsResource, is_twice: bool) -> Result<Vec<Record>, ApiError> {

@@ -20,8 +20,35 @@ const MIN_INSYNC_REPLICAS: &str = "min.insync.replicas";
 /// `Short.MAX_VALUE`: what fits the record's string.
 const MAX_VALUE_LENGTH: usize = 32_767;
 
+/// Decides each resource for itself: the records of those that succeed, and of each its refusal, in the request's order.
+pub(super) fn decide_each<'a, R>(
+    context: &Context<'_>,
+    validate_only: bool,
+    resources: &'a [R],
+    key: impl Fn(&'a R) -> (i8, &'a str),
+    alter: impl Fn(&'a R, bool) -> Result<Vec<Record>, ApiError>,
+) -> (Vec<Record>, Vec<Option<ApiError>>) {
+    let twice = twice(resources.iter().map(&key));
+    let mut decided = Vec::new();
+    let mut refusals = Vec::with_capacity(resources.len());
+    for resource in resources {
+        match alter(resource, twice.contains(&key(resource))) {
+            Ok(records) => {
+                decided.extend(records);
+                refusals.push(None);
+            }
+            Err(error) => refusals.push(Some(error)),
+        }
+    }
+    clear_elr(context, &mut decided);
+    if validate_only {
+        decided.clear();
+    }
+    (decided, refusals)
+}
+
 /// Resources that come more than once.
-pub(super) fn twice<'a>(resources: impl Iterator<Item = (i8, &'a str)>) -> BTreeSet<(i8, &'a str)> {
+fn twice<'a>(resources: impl Iterator<Item = (i8, &'a str)>) -> BTreeSet<(i8, &'a str)> {
     let mut seen = BTreeSet::new();
     resources.filter(|resource| !seen.insert(*resource)).collect()
 }
@@ -164,7 +191,7 @@ pub(super) fn records(
 }
 
 /// A new `min.insync.replicas` makes who was eligible under the old one meaningless.
-pub(super) fn clear_elr(context: &Context<'_>, records: &mut Vec<Record>) {
+fn clear_elr(context: &Context<'_>, records: &mut Vec<Record>) {
     if !context.image.features.elr_enabled() {
         return;
     }
