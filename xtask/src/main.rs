@@ -28,7 +28,7 @@ enum Task {
         #[arg(long)]
         fast: bool,
     },
-    /// Installs what the tests need (JDK, Maven, Kafka's jars, kcat, rsyslog, Telegraf) and does nothing else.
+    /// Installs what the tests need (JDK, Maven, Kafka's jars, kcat, rsyslog, kafka-python, Telegraf) and does nothing else.
     Tools,
     /// Makes `protocol/src/schema/table.txt` anew from the message JSON inside Kafka's jars.
     Schema,

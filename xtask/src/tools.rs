@@ -1,6 +1,6 @@
 //! What the full test run needs beside a Rust toolchain, and how it comes onto a fresh Debian machine: Debian
-//! packages by `apt-get`, Kafka and its Java clients by Maven, Telegraf by Go. All of it is kept in `target/tools`,
-//! so that a second run installs nothing.
+//! packages by `apt-get`, Kafka and its Java clients by Maven, kafka-python by pip, Telegraf by Go. All of it is kept
+//! in `target/tools`, so that a second run installs nothing. A download that fails is tried again.
 //!
 //! The machine's own package clients decide where things come from: no address is written here.
 
@@ -16,11 +16,18 @@ use crate::shell::{Outcome, is_installed, output_of, run, say, workspace};
 
 /// The release of Apache Kafka that is the reference, and of the newest Java client.
 const KAFKA_VERSION: &str = "4.3.1";
+/// The newest Kafka that still serves what clients before 2.1 ask for: the reference of those versions.
+const KAFKA_3_VERSION: &str = "3.9.1";
 /// Older Java clients that must work.
-const OLDER_CLIENTS: [&str; 2] = ["2.8.2", "3.9.1"];
+const OLDER_CLIENTS: [&str; 6] = ["0.9.0.1", "0.10.2.2", "0.11.0.3", "1.1.1", "2.8.2", "3.9.1"];
 const SLF4J_VERSION: &str = "1.7.36";
 /// The newest log4j-slf4j-impl fits the slf4j-api 1.7 that Kafka's jars pull in.
 const LOG4J_VERSION: &str = "2.25.3";
+
+/// Releases of kafka-python that must work, and what its codecs are made of: lz4, snappy by way of cramjam, and the
+/// checksum of lz4 frames as brokers before 0.10 had it.
+const KAFKA_PYTHON_VERSIONS: [&str; 2] = ["1.4.7", "3.0.12"];
+const PYTHON_CODECS: [&str; 4] = ["lz4==4.4.5", "python-snappy==0.7.3", "cramjam==2.14.0", "xxhash==4.1.0"];
 
 const TELEGRAF: &str = "github.com/influxdata/telegraf/cmd/telegraf@v1.37.2";
 /// Only the plugins that the tests use: a full Telegraf takes ten times as long to build.
@@ -28,6 +35,12 @@ const TELEGRAF_TAGS: &str = "custom,inputs.cpu,inputs.mem,inputs.file,inputs.kaf
                              parsers.influx,parsers.json,serializers.influx,serializers.json";
 /// What Telegraf's go.mod asks for; Debian's Go is older and fetches this one as a module.
 const GO_TOOLCHAIN: (u32, u32, u32) = (1, 26, 8);
+
+/// The interpreter that kafka-python runs on.
+const PYTHON: &str = "python3";
+
+/// How often a download is tried.
+const DOWNLOAD_ATTEMPTS: u32 = 3;
 
 /// A Debian package, and the program or file by which its presence is known.
 struct DebianPackage {
@@ -43,6 +56,7 @@ const DEBIAN_PACKAGES: &[DebianPackage] = &[
     DebianPackage { names: &["rsyslog-kafka"], present: || has_file("/usr/lib", "rsyslog/omkafka.so") },
     DebianPackage { names: &["strace"], present: || is_installed("strace") },
     DebianPackage { names: &["golang-go"], present: || is_installed("go") },
+    DebianPackage { names: &["python3", "python3-venv"], present: || runs(PYTHON, &["-c", "import ensurepip, venv"]) },
     // librdkafka's build (the rdkafka crate) and the C parts of the compression crates.
     DebianPackage { names: &["build-essential"], present: || is_installed("g++") && is_installed("make") },
     DebianPackage { names: &["pkg-config"], present: || is_installed("pkg-config") },
@@ -79,9 +93,16 @@ impl Tools {
                 ("org.apache.logging.log4j", "log4j-slf4j-impl", LOG4J_VERSION),
             ],
         )?;
+        tools.install_jars(
+            &format!("kafka-{KAFKA_3_VERSION}"),
+            &[("org.apache.kafka", "kafka_2.13", KAFKA_3_VERSION), ("org.slf4j", "slf4j-reload4j", SLF4J_VERSION)],
+        )?;
         for version in OLDER_CLIENTS.iter().copied().chain([KAFKA_VERSION]) {
             let artifacts = [("org.apache.kafka", "kafka-clients", version), ("org.slf4j", "slf4j-nop", SLF4J_VERSION)];
             tools.install_jars(&format!("kafka-clients-{version}"), &artifacts)?;
+        }
+        for version in KAFKA_PYTHON_VERSIONS {
+            tools.install_kafka_python(version)?;
         }
         tools.install_telegraf()?;
         Ok(tools)
@@ -104,7 +125,23 @@ impl Tools {
             .arg(&pom)
             .args(["dependency:copy-dependencies", "-DincludeScope=runtime"])
             .arg(format!("-DoutputDirectory={}", dir.join("libs").display()));
-        run(&mut maven)?;
+        download(&mut maven)?;
+        fs::write(complete, "")?;
+        Ok(())
+    }
+
+    /// A Python of its own for one release of kafka-python, in `kafka-python-<version>`.
+    fn install_kafka_python(&self, version: &str) -> Outcome {
+        let dir = self.dir.join(format!("kafka-python-{version}"));
+        let complete = dir.join("complete");
+        if complete.exists() {
+            return Ok(());
+        }
+        say(&format!("pip: kafka-python {version} into {}", dir.display()));
+        run(Command::new(PYTHON).args(["-m", "venv", "--clear"]).arg(&dir))?;
+        let mut pip = Command::new(dir.join("bin/pip"));
+        pip.args(["install", "--quiet", "--disable-pip-version-check", &format!("kafka-python=={version}")]);
+        download(pip.args(PYTHON_CODECS))?;
         fs::write(complete, "")?;
         Ok(())
     }
@@ -123,7 +160,7 @@ impl Tools {
         if let Some(root) = go.parent().and_then(Path::parent).filter(|_| go.is_absolute()) {
             install.env("GOROOT", root);
         }
-        run(&mut install)
+        download(&mut install)
     }
 
     /// The machine's Go if it is new enough for Telegraf, else the toolchain that the Go proxy offers as a module.
@@ -148,7 +185,7 @@ impl Tools {
             let mut download = Command::new("go");
             download.args(["mod", "download", "-modcacherw", &module]).current_dir(&dir);
             download.env("GOMODCACHE", &cache).env("GOFLAGS", "").env("GOTOOLCHAIN", "local");
-            run(&mut download)?;
+            self::download(&mut download)?;
             // A module's zip knows no executable bit.
             make_executable(&root.join("bin"))?;
             make_executable(&root.join("pkg/tool"))?;
@@ -169,10 +206,26 @@ fn install_debian_packages() -> Outcome {
         return Ok(());
     }
     say(&format!("Debian packages: {}", missing.join(" ")));
-    run(as_root("apt-get").args(["update", "-qq"]))?;
+    download(as_root("apt-get").args(["update", "-qq"]))?;
     let mut install = as_root("apt-get");
     install.args(["install", "-y", "-qq", "--no-install-recommends"]).args(&missing);
-    run(&mut install)
+    download(&mut install)
+}
+
+/// Runs a command that fetches something; one that fails is run again.
+fn download(command: &mut Command) -> Outcome {
+    for _ in 1..DOWNLOAD_ATTEMPTS {
+        match run(command) {
+            Ok(()) => return Ok(()),
+            Err(error) => say(&format!("{error}; once more")),
+        }
+    }
+    run(command)
+}
+
+/// Whether a program runs to a successful end.
+fn runs(program: &str, arguments: &[&str]) -> bool {
+    output_of(Command::new(program).args(arguments)).is_some()
 }
 
 /// `program` with the rights of root: directly when we have them, by sudo otherwise.
