@@ -11,6 +11,7 @@ mod allocate_producer_ids;
 mod alter_configs;
 mod alter_configs_legacy;
 mod answer;
+mod assign_replicas_to_dirs;
 mod auto_create_topics;
 mod bootstrap;
 mod broker_heartbeat;
@@ -31,11 +32,12 @@ use std::collections::BTreeMap;
 
 use kafka_protocol::messages::{
     AllocateProducerIdsRequest, AllocateProducerIdsResponse, AlterConfigsRequest, AlterConfigsResponse,
-    BrokerHeartbeatRequest, BrokerHeartbeatResponse, BrokerRegistrationRequest, BrokerRegistrationResponse,
-    CreatePartitionsRequest, CreatePartitionsResponse, CreateTopicsRequest, CreateTopicsResponse, DeleteTopicsRequest,
-    DeleteTopicsResponse, ElectLeadersRequest, ElectLeadersResponse, IncrementalAlterConfigsRequest,
-    IncrementalAlterConfigsResponse, ListPartitionReassignmentsRequest, ListPartitionReassignmentsResponse,
-    UnregisterBrokerRequest, UnregisterBrokerResponse, UpdateFeaturesRequest, UpdateFeaturesResponse,
+    AssignReplicasToDirsRequest, AssignReplicasToDirsResponse, BrokerHeartbeatRequest, BrokerHeartbeatResponse,
+    BrokerRegistrationRequest, BrokerRegistrationResponse, CreatePartitionsRequest, CreatePartitionsResponse,
+    CreateTopicsRequest, CreateTopicsResponse, DeleteTopicsRequest, DeleteTopicsResponse, ElectLeadersRequest,
+    ElectLeadersResponse, IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse,
+    ListPartitionReassignmentsRequest, ListPartitionReassignmentsResponse, UnregisterBrokerRequest,
+    UnregisterBrokerResponse, UpdateFeaturesRequest, UpdateFeaturesResponse,
 };
 
 use crate::image::MetadataImage;
@@ -134,6 +136,11 @@ pub enum Operation {
         version: i16,
         request: BrokerHeartbeatRequest,
     },
+    /// In which of its log directories a broker has its replicas.
+    AssignReplicasToDirs {
+        version: i16,
+        request: AssignReplicasToDirsRequest,
+    },
     /// A broker has not been heard of for its session timeout; decided by the controller itself.
     FenceBroker {
         broker_id: i32,
@@ -167,6 +174,7 @@ pub enum Response {
     ListPartitionReassignments(ListPartitionReassignmentsResponse),
     RegisterBroker(BrokerRegistrationResponse),
     BrokerHeartbeat(BrokerHeartbeatResponse),
+    AssignReplicasToDirs(AssignReplicasToDirsResponse),
     FenceBroker,
     UnregisterBroker(UnregisterBrokerResponse),
     AllocateProducerIds(AllocateProducerIdsResponse),
@@ -188,6 +196,7 @@ pub fn decide(context: &Context<'_>, operation: Operation) -> Decision {
         }
         Operation::RegisterBroker { request, .. } => register_broker::decide(context, &request),
         Operation::BrokerHeartbeat { request, .. } => broker_heartbeat::decide(context, &request),
+        Operation::AssignReplicasToDirs { request, .. } => assign_replicas_to_dirs::decide(context, &request),
         Operation::FenceBroker { broker_id, broker_epoch } => broker_heartbeat::fence(context, broker_id, broker_epoch),
         Operation::UnregisterBroker { request, .. } => unregister_broker::decide(context, &request),
         Operation::AllocateProducerIds { request, .. } => allocate_producer_ids::decide(context, &request),

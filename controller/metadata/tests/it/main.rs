@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod configs;
 #[cfg(test)]
+mod directories;
+#[cfg(test)]
 mod features;
 #[cfg(test)]
 mod image;
