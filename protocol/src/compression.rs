@@ -5,6 +5,8 @@
 //! independent 64 KiB blocks (Java refuses dependent ones, so they are refused here, too).
 //! Source: `org.apache.kafka.common.compress.*`, `org.xerial.snappy.Snappy{Input,Output}Stream`.
 
+mod lz4_of_magic_0;
+
 use std::io::{self, Read, Write};
 
 use crate::bytes_at::i32_at;
@@ -176,6 +178,37 @@ pub fn decompress_into(
     }
 }
 
+/// As [`decompress_into`] for the inside of a message set of magic 0, whose lz4 frames mostly carry a wrong header
+/// checksum.
+///
+/// # Errors
+/// [`CompressionError`], as there.
+pub fn decompress_of_magic_0_into(
+    codec: Codec,
+    input: &[u8],
+    max_output: usize,
+    output: &mut Vec<u8>,
+) -> Result<(), CompressionError> {
+    if codec != Codec::Lz4 {
+        return decompress_into(codec, input, max_output, output);
+    }
+    output.clear();
+    lz4_of_magic_0::unlz4(input, max_output, output)
+}
+
+/// As [`compress`] at the default level for the inside of a message set of magic 0: lz4 frames get the header checksum
+/// that the old clients expect.
+///
+/// # Errors
+/// `Encoder` if the encoder fails.
+pub fn compress_for_magic_0(codec: Codec, input: &[u8]) -> Result<Vec<u8>, CompressionError> {
+    let mut output = compress(codec, Level::DEFAULT, input)?;
+    if codec == Codec::Lz4 {
+        lz4_of_magic_0::break_header_checksum(&mut output);
+    }
+    Ok(output)
+}
+
 /// Compress `input`.
 ///
 /// # Errors
@@ -267,16 +300,21 @@ fn gunzip(mut input: &[u8], max_output: usize, output: &mut Vec<u8>) -> Result<(
 }
 
 fn unlz4(input: &[u8], max_output: usize, output: &mut Vec<u8>) -> Result<(), CompressionError> {
+    read_lz4_frame(input, &[], max_output, output)
+}
+
+/// Decompress a frame that comes in two pieces, the first of which holds its header.
+fn read_lz4_frame(header: &[u8], rest: &[u8], max_output: usize, output: &mut Vec<u8>) -> Result<(), CompressionError> {
     let codec = Codec::Lz4;
     let broken = |reason: &str| CompressionError::Corrupt { codec, reason: reason.to_owned() };
-    if !input.starts_with(&LZ4_MAGIC) {
+    if !header.starts_with(&LZ4_MAGIC) {
         return Err(broken("no lz4 frame"));
     }
-    let flags = input.get(4).copied().unwrap_or_default();
+    let flags = header.get(4).copied().unwrap_or_default();
     if flags & LZ4_BLOCKS_ARE_INDEPENDENT == 0 {
         return Err(broken("Dependent block stream is unsupported"));
     }
-    let mut frame = lz4::Decoder::new(input).map_err(|error| corrupt(codec, &error))?;
+    let mut frame = lz4::Decoder::new(header.chain(rest)).map_err(|error| corrupt(codec, &error))?;
     read_bounded(codec, &mut frame, max_output, output)?;
     frame.finish().1.map_err(|_| broken("the frame has no end"))
 }

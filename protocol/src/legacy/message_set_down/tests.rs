@@ -1,0 +1,3 @@
+//! What Kafka 3.9 makes of the same batches.
+
+use super::*;
