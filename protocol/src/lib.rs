@@ -17,6 +17,7 @@ pub mod file_range;
 pub mod frame;
 pub mod guard;
 pub mod kafka_uuid;
+pub mod legacy;
 pub mod messages;
 pub mod produce_request;
 pub mod record_batch;

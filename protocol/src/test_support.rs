@@ -16,9 +16,14 @@ pub(crate) fn golden_message(name: &str) -> Vec<u8> {
     named_hex(include_str!("../tests/golden/messages.txt"), name)
 }
 
+/// A body that a class of Kafka 3.9 wrote, by its name and version; see `tests/golden/OldMessages.java`.
+pub(crate) fn old_golden(name: &str) -> Vec<u8> {
+    named_hex(include_str!("../tests/golden/old_messages.txt"), name)
+}
+
 fn named_hex(file: &str, name: &str) -> Vec<u8> {
     let hex =
-        file.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')).expect("the name is in the file");
+        file.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')).unwrap_or_else(|| panic!("{name} is not in the file"));
     let digits: Vec<u8> = hex.chars().map(|digit| digit.to_digit(16).unwrap() as u8).collect();
     digits.chunks(2).map(|pair| pair[0] << 4 | pair[1]).collect()
 }
