@@ -53,6 +53,11 @@ impl Broker {
         &self.addresses
     }
 
+    /// The parts, for a caller that dispatches frames without a socket.
+    pub fn node(&self) -> &Arc<Node> {
+        &self.node
+    }
+
     /// Waits for something that a broker cannot go on after: its controller failed, or its last log dir. Cancel-safe.
     pub async fn failed(&self) -> String {
         tokio::select! {
