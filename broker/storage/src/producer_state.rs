@@ -203,13 +203,13 @@ impl ProducerState {
     pub fn check_data(&self, header: &BatchHeader, origin: AppendOrigin) -> Result<Checked, ProducerStateError> {
         let unknown = ProducerStateEntry::default();
         let entry = self.producers.get(&header.producer_id).unwrap_or(&unknown);
-        if origin == AppendOrigin::Client
+        if origin.is_client()
             && let Some(duplicate) = entry.find_duplicate(header)
         {
             return Ok(Checked::Duplicate(duplicate));
         }
         check_epoch(entry, header)?;
-        if origin == AppendOrigin::Client {
+        if origin.is_client() {
             check_sequence(entry, header)?;
         }
         if let (Some(first_offset), false) = (entry.current_txn_first_offset, header.attributes.is_transactional()) {

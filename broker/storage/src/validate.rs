@@ -12,10 +12,12 @@
 //! ```
 //!
 //! An uncompressed batch costs one pass for the checksum and one walk that allocates nothing; a compressed one is
-//! decompressed into a buffer that the thread keeps. Absent: producer state, high watermarks, files.
+//! decompressed into a buffer that the thread keeps. Message sets of magic 0 and 1, from old clients, are made one batch
+//! (`message_set`). Absent: producer state, high watermarks, files.
 //! Kafka keeps wrong inner offsets of an uncompressed batch; here they are put right, since readers rely on them.
 
 mod error;
+mod message_set;
 mod walk;
 
 #[cfg(test)]
@@ -36,6 +38,8 @@ use self::walk::{Walked, walk};
 use crate::log::AppendOrigin;
 use crate::log_config::{CompressionType, LogConfig};
 
+/// First version of Produce that must hold exactly one batch of format 2 for each partition.
+const FIRST_PRODUCE_OF_BATCHES: i16 = 3;
 /// First version of Produce whose batches may be compressed with zstd.
 const FIRST_PRODUCE_WITH_ZSTD: i16 = 7;
 /// What a batch may grow to when decompressed, whatever its configuration: as much as a request may hold.
@@ -54,6 +58,16 @@ pub enum TargetCompression {
     Producer,
     /// Store with this codec, at this level where the batch comes with another one.
     Codec(Codec, Level),
+}
+
+impl TargetCompression {
+    /// The codec and level with which a batch is stored that comes with codec `source`.
+    fn of(self, source: Codec) -> (Codec, Level) {
+        match self {
+            TargetCompression::Producer => (source, Level::DEFAULT),
+            TargetCompression::Codec(codec, level) => (codec, level),
+        }
+    }
 }
 
 /// The configuration that decides about a batch.
@@ -151,9 +165,15 @@ pub fn check_first_batch(records: &[u8]) -> Result<(), ValidationError> {
 /// The rules that a Produce request's version sets for one partition's records, before anybody looks at the topic.
 /// Answers of these say log start offset -1.
 ///
+/// Before v3 there are none: some old clients send one format in the version of another
+/// ([`check_first_batch`] counts there, too).
+///
 /// # Errors
 /// [`ValidationError`]: not exactly one batch of format 2, or zstd before v7.
 pub fn check_produce(records: &[u8], version: i16) -> Result<(), ValidationError> {
+    if version < FIRST_PRODUCE_OF_BATCHES {
+        return check_first_batch(records);
+    }
     let view = only_batch(records)?;
     if version < FIRST_PRODUCE_WITH_ZSTD && view.header().attributes.codec() == Ok(Codec::Zstd) {
         return Err(ValidationError::ZstdTooEarly { version });
@@ -171,10 +191,15 @@ pub fn prepare(
     origin: AppendOrigin,
     now: Timestamp,
 ) -> Result<Validated, ValidationError> {
-    let view = only_batch(records)?;
+    let view = match only_batch(records) {
+        Err(ValidationError::OldMagic { .. }) if origin == AppendOrigin::OldClient => {
+            return prepare_message_set(records, config, now);
+        }
+        view => view?,
+    };
     let header = *view.header();
     let size = view.bytes().len();
-    let from_client = origin == AppendOrigin::Client;
+    let from_client = origin.is_client();
     if from_client && header.base_offset != 0 {
         return Err(ValidationError::BaseOffsetNotZero { base_offset: header.base_offset });
     }
@@ -187,10 +212,7 @@ pub fn prepare(
     if from_client {
         check_client_header(&header)?;
     }
-    let (target, level) = match config.compression {
-        TargetCompression::Producer => (source, Level::DEFAULT),
-        TargetCompression::Codec(codec, level) => (codec, level),
-    };
+    let (target, level) = config.compression.of(source);
     // A control batch is stored as its coordinator wrote it.
     let keeps_codec = source == target || (source == Codec::None && header.attributes.is_control());
     let walk_then_rebuild = |uncompressed: &[u8]| {
@@ -215,13 +237,33 @@ pub fn prepare(
         records.truncate(size);
         set_timestamps(records, &walked, config.timestamp_type, now);
     }
+    ready(records, is_rebuilt, config, now)
+}
+
+/// A message set of magic 0 or 1 is always rebuilt.
+fn prepare_message_set(
+    records: &mut BytesMut,
+    config: &ValidateConfig<'_>,
+    now: Timestamp,
+) -> Result<Validated, ValidationError> {
+    *records = message_set::convert(records, config, now)?;
+    check_message_size(records.len(), config)?;
+    ready(records, true, config, now)
+}
+
+fn ready(
+    records: &[u8],
+    rebuilt: bool,
+    config: &ValidateConfig<'_>,
+    now: Timestamp,
+) -> Result<Validated, ValidationError> {
     check_segment_size(records.len(), config)?;
     let header = BatchHeader::parse(records).map_err(ValidationError::CorruptBatch)?;
     let log_append_time = match config.timestamp_type {
         TimestampType::CreateTime => NO_TIMESTAMP,
         TimestampType::LogAppendTime => now,
     };
-    Ok(Validated { header, rebuilt: is_rebuilt, log_append_time })
+    Ok(Validated { header, rebuilt, log_append_time })
 }
 
 /// Give a prepared batch its place in the log. Its checksum stays valid.
@@ -343,15 +385,20 @@ fn with_decompressed<T>(
     config: &ValidateConfig<'_>,
     then: impl FnOnce(&[u8]) -> Result<T, ValidationError>,
 ) -> Result<T, ValidationError> {
-    let mut scratch = SCRATCH.take();
-    let decompressed = compression::decompress_into(codec, compressed, config.decompressed_bytes_max, &mut scratch);
-    let result = match decompressed {
-        Ok(()) => then(&scratch),
-        Err(CompressionError::TooLarge { max_output, .. }) => {
-            Err(ValidationError::DecompressedTooLarge { decompressed_bytes_max: max_output })
+    with_scratch(|scratch| {
+        match compression::decompress_into(codec, compressed, config.decompressed_bytes_max, scratch) {
+            Ok(()) => then(scratch),
+            Err(CompressionError::TooLarge { max_output, .. }) => {
+                Err(ValidationError::DecompressedTooLarge { decompressed_bytes_max: max_output })
+            }
+            Err(error) => Err(ValidationError::Undecodable(error)),
         }
-        Err(error) => Err(ValidationError::Undecodable(error)),
-    };
+    })
+}
+
+fn with_scratch<T>(then: impl FnOnce(&mut Vec<u8>) -> T) -> T {
+    let mut scratch = SCRATCH.take();
+    let result = then(&mut scratch);
     if scratch.capacity() <= SCRATCH_BYTES_KEPT {
         SCRATCH.set(scratch);
     }

@@ -206,6 +206,14 @@ impl<'a> MessageView<'a> {
         if stored == computed { Ok(()) } else { Err(MessageSetError::WrongCrc { stored, computed }) }
     }
 
+    /// Whether there is a key, without a look at its bytes.
+    ///
+    /// # Errors
+    /// `Structure` if the message ends before the key's length.
+    pub fn has_key(&self) -> Result<bool, MessageSetError> {
+        i32_at(self.bytes, self.key_at()).map(|length| length >= 0).ok_or(MessageSetError::Structure)
+    }
+
     /// The key, `None` if null.
     ///
     /// # Errors

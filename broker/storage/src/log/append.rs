@@ -16,23 +16,33 @@ use crate::error::{AppendError, DiskError, ProducerStateError, StorageError, Une
 use crate::producer_state::{BATCHES_RETAINED, BatchMetadata, Checked, EndTxn};
 use crate::replay::{self, end_txn_of};
 use crate::transaction_index::AbortedTransaction;
-use crate::validate::{self, ValidateConfig, Validated};
+use crate::validate::{self, ValidateConfig, Validated, ValidationError};
 
 /// Who appends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AppendOrigin {
     /// A client's Produce: everything is checked, one batch, never a control batch.
     Client,
+    /// A client's Produce of v0-2: as `Client`, but message sets of magic 0 and 1 are taken, too, and made one batch;
+    /// and no whole message is nothing to append, not an error.
+    OldClient,
     /// A coordinator of this broker, or a transaction marker: sequences are not checked.
     Coordinator,
     /// Records from the leader: offsets are kept.
     Replication,
 }
 
+impl AppendOrigin {
+    /// Whether a client sent the records.
+    pub(crate) fn is_client(self) -> bool {
+        matches!(self, AppendOrigin::Client | AppendOrigin::OldClient)
+    }
+}
+
 /// What an append did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AppendInfo {
-    /// Offset of the first record (of the original batch if `duplicate`).
+    /// Offset of the first record (of the original batch if `duplicate`); -1 if an old client sent no whole message.
     pub first_offset: Offset,
     /// Offset of the last record.
     pub last_offset: Offset,
@@ -55,7 +65,7 @@ pub struct AppendInfo {
 }
 
 impl Log {
-    /// Check a batch, give it the next offset and append it. Exactly one batch.
+    /// Check a batch, give it the next offset and append it. Exactly one batch, or what [`AppendOrigin::OldClient`] allows.
     ///
     /// # Errors
     /// [`AppendError`]; nothing was appended.
@@ -67,7 +77,12 @@ impl Log {
         now: Timestamp,
     ) -> Result<AppendInfo, AppendError> {
         let config = ValidateConfig::new(&self.topic_partition, &self.config);
-        let validated = validate::prepare(&mut records, &config, origin, now)?;
+        let validated = match validate::prepare(&mut records, &config, origin, now) {
+            Err(ValidationError::NoBatch) if origin == AppendOrigin::OldClient => {
+                return Ok(AppendInfo { first_offset: -1, ..self.nothing_appended() });
+            }
+            validated => validated?,
+        };
         self.append_prepared(records, validated, leader_epoch, origin, now)
     }
 

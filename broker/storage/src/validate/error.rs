@@ -3,6 +3,7 @@
 use std::fmt;
 
 use milena_protocol::compression::CompressionError;
+use milena_protocol::legacy::MessageSetError;
 use milena_protocol::record_batch::BatchError;
 use milena_protocol::records::RecordError;
 use milena_protocol::types::{Offset, ProducerId, Timestamp, TopicPartition};
@@ -134,6 +135,26 @@ pub enum ValidationError {
         /// Every refused record.
         rejections: Vec<RecordRejection>,
     },
+    /// The code that stands beside each variant there: from an old client, a message set that is none.
+    #[error(transparent)]
+    MessageSet(MessageSetError),
+    /// 87 INVALID_RECORD, from an old client: messages of different formats.
+    #[error("Batch magic {magic} is not the same as the first batch's magic byte {first}")]
+    MixedMagic {
+        /// Format of the later message or batch.
+        magic: i8,
+        /// Format of the first message.
+        first: i8,
+    },
+    /// 87 INVALID_RECORD, from an old client.
+    #[error("Compressed outer record has more than one batch")]
+    MoreThanOneWrapper,
+    /// -1 UNKNOWN_SERVER_ERROR, as Kafka answers: a message with a timestamp below -1.
+    #[error("Invalid negative timestamp {timestamp}")]
+    NegativeTimestamp {
+        /// The timestamp.
+        timestamp: Timestamp,
+    },
     /// 2 CORRUPT_MESSAGE, from a leader only: batches that do not follow each other.
     #[error("batch at offset {offset} after one that ends at {last_offset}")]
     OffsetsOutOfOrder {
@@ -158,7 +179,9 @@ impl ValidationError {
             ValidationError::UnknownCodec { .. }
             | ValidationError::Records(RecordError::LengthTooLong)
             | ValidationError::Undecodable(_)
+            | ValidationError::NegativeTimestamp { .. }
             | ValidationError::Recompression(_) => -1,
+            ValidationError::MessageSet(error) => error.code(),
             ValidationError::Rejected { .. } if self.is_timestamp() => 32,
             ValidationError::NoBatch
             | ValidationError::MoreThanOneBatch
@@ -169,6 +192,8 @@ impl ValidationError {
             | ValidationError::CountMismatch { .. }
             | ValidationError::ControlBatch
             | ValidationError::Sequence { .. }
+            | ValidationError::MixedMagic { .. }
+            | ValidationError::MoreThanOneWrapper
             | ValidationError::Records(_)
             | ValidationError::Rejected { .. } => 87,
         }
@@ -184,7 +209,10 @@ impl ValidationError {
     /// Whether a refused timestamp decides about the code of a `Rejected`.
     pub fn is_timestamp(&self) -> bool {
         let ValidationError::Rejected { rejections, .. } = self else { return false };
-        rejections.iter().any(|rejection| rejection.fault != RecordFault::NoKey)
+        rejections.iter().any(|rejection| match rejection.fault {
+            RecordFault::Timestamp { .. } | RecordFault::TimestampType { .. } => true,
+            RecordFault::NoKey | RecordFault::Magic { .. } => false,
+        })
     }
 
     /// The answer's `record_errors` (v8+): index in the batch and text of every refused record.
@@ -264,6 +292,15 @@ pub enum RecordFault {
         /// The latest timestamp allowed.
         latest: Timestamp,
     },
+    /// A message of another format than the wrapper around it.
+    Magic {
+        /// The message's offset.
+        offset: Offset,
+        /// The message's format.
+        magic: i8,
+        /// The wrapper's format.
+        wrapper: i8,
+    },
     /// A producer must not claim that the broker set the timestamp.
     TimestampType {
         /// The record's offset in the client's batch.
@@ -285,6 +322,10 @@ impl fmt::Display for RecordFault {
                 formatter,
                 "Timestamp {timestamp} of message with offset {offset} is out of range. The timestamp should be \
                  within [{earliest}, {latest}]"
+            ),
+            RecordFault::Magic { offset, magic, wrapper } => write!(
+                formatter,
+                "The magic {magic} of the message with offset {offset} does not match outer magic {wrapper}"
             ),
             RecordFault::TimestampType { offset, timestamp, key_bytes, value_bytes } => write!(
                 formatter,

@@ -2,7 +2,7 @@
 
 use milena_protocol::record_batch::{BatchHeader, TimestampType};
 use milena_protocol::records::{RecordView, records};
-use milena_protocol::types::{NO_TIMESTAMP, Timestamp};
+use milena_protocol::types::{NO_TIMESTAMP, Offset, Timestamp};
 
 use super::ValidateConfig;
 use super::error::{RecordFault, RecordRejection, ValidationError};
@@ -52,19 +52,28 @@ fn fault(
     }
     let offset = header.base_offset.wrapping_add(i64::from(record.offset_delta));
     if config.timestamp_type == TimestampType::CreateTime && timestamp != NO_TIMESTAMP {
-        let age = now.wrapping_sub(timestamp);
-        let out_of_range = age > config.timestamp_before_max_ms || age < config.timestamp_after_max_ms.wrapping_neg();
-        return out_of_range.then(|| RecordFault::Timestamp {
-            timestamp,
-            offset,
-            earliest: now.wrapping_sub(config.timestamp_before_max_ms),
-            latest: now.wrapping_add(config.timestamp_after_max_ms),
-        });
+        return timestamp_out_of_range(timestamp, offset, config, now);
     }
     (header.attributes.timestamp_type() == TimestampType::LogAppendTime).then(|| RecordFault::TimestampType {
         offset,
         timestamp,
         key_bytes: record.key.map_or(0, <[u8]>::len),
         value_bytes: record.value.map_or(0, <[u8]>::len),
+    })
+}
+
+pub(super) fn timestamp_out_of_range(
+    timestamp: Timestamp,
+    offset: Offset,
+    config: &ValidateConfig<'_>,
+    now: Timestamp,
+) -> Option<RecordFault> {
+    let age = now.wrapping_sub(timestamp);
+    let out_of_range = age > config.timestamp_before_max_ms || age < config.timestamp_after_max_ms.wrapping_neg();
+    out_of_range.then(|| RecordFault::Timestamp {
+        timestamp,
+        offset,
+        earliest: now.wrapping_sub(config.timestamp_before_max_ms),
+        latest: now.wrapping_add(config.timestamp_after_max_ms),
     })
 }
