@@ -1,5 +1,6 @@
 //! Everything that is run around the build: the gates, the tools they need, the crash test.
 
+mod bench;
 mod schema;
 mod shell;
 mod tally;
@@ -20,6 +21,8 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Task {
+    /// What Milena costs beside Apache Kafka: a table, and JSON in `target/bench`.
+    Bench(bench::Options),
     /// Format, lints and house rules.
     Check,
     /// All tests; installs what they need first.
@@ -44,6 +47,7 @@ enum Task {
 
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().task {
+        Task::Bench(options) => bench::run(&options),
         Task::Check => test::check(),
         Task::Test { fast } => test::test(fast),
         Task::Tools => tools::Tools::install().map(|_| true),
