@@ -1,13 +1,16 @@
 //! Compatibility tests: each scenario runs against Milena and against the real Apache Kafka, and what the two
 //! answer must be equal, except for what `compat-tests/deviations` names with its reason.
 
+mod checker;
 mod cluster;
 mod compare;
 mod context;
 mod crash;
 mod debug_json;
 mod deviations;
+mod faults;
 mod java;
+mod load;
 mod raw;
 mod runner;
 mod scenarios;
@@ -74,6 +77,21 @@ enum Task {
         #[arg(long)]
         verbose: bool,
     },
+    /// Disk trouble on the real disk: failing system calls, a full disk, power cuts, damaged files.
+    Faults {
+        /// Only those with this in their names (`*` for anything, commas between several).
+        #[arg(long)]
+        only: Option<String>,
+        /// The seed that an earlier run printed.
+        #[arg(long)]
+        seed: Option<u64>,
+        /// Rounds of those that go round and round.
+        #[arg(long, default_value_t = 5)]
+        rounds: u32,
+        /// Print the broker's log after a failure.
+        #[arg(long)]
+        log: bool,
+    },
     /// Name all scenarios.
     List,
 }
@@ -109,9 +127,13 @@ fn run(task: Task) -> Outcome<bool> {
             let seed = seed.unwrap_or_else(|| u64::from(SmallRng::from_os_rng().random::<u32>()));
             Ok(crash::run(&crash::Plan { rounds, seed, kind, verbose }, &tools))
         }
+        Task::Faults { only, seed, rounds, log } => {
+            let seed = seed.unwrap_or_else(|| u64::from(SmallRng::from_os_rng().random::<u32>()));
+            Ok(faults::run(&faults::Plan { only, seed, rounds, log }, &tools))
+        }
         Task::List => {
-            for scenario in scenarios::all() {
-                print_line(scenario.name);
+            for name in scenarios::all().iter().map(|scenario| scenario.name).chain(faults::names()) {
+                print_line(name);
             }
             Ok(true)
         }

@@ -10,7 +10,7 @@ use crate::Outcome;
 
 pub(crate) use apache::ApacheKafka;
 pub(crate) use milena::Milena;
-pub(crate) use node::free_port;
+pub(crate) use node::{Node, free_port};
 
 /// The cluster id of both.
 const CLUSTER_ID: &str = "5L6g3nShT-eMCtK--X86sw";

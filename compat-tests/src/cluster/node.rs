@@ -36,7 +36,11 @@ impl Node {
     /// A directory with a `server.properties` on free ports.
     pub(crate) fn create(config: Config) -> Outcome<Self> {
         let dir = tempfile::Builder::new().prefix("milena-compat-").tempdir()?;
-        let (port, controller_port) = (free_port()?, free_port()?);
+        let port = free_port()?;
+        let mut controller_port = free_port()?;
+        while controller_port == port {
+            controller_port = free_port()?;
+        }
         let data = dir.path().join("data");
         fs::create_dir(&data)?;
         fs::create_dir(dir.path().join("scratch"))?;
@@ -129,6 +133,27 @@ impl Node {
         child.kill()?;
         child.wait()?;
         Ok(())
+    }
+
+    /// The process id of the running broker.
+    pub(crate) fn pid(&self) -> Outcome<u32> {
+        Ok(self.child.as_ref().ok_or("not running")?.id())
+    }
+
+    /// Waits until the broker ends by itself: its exit code, as a shell sees it.
+    pub(crate) fn wait(&mut self) -> Outcome<i32> {
+        let child = self.child.as_mut().ok_or("not running")?;
+        let give_up = Instant::now() + STOP_TIMEOUT;
+        loop {
+            if let Some(status) = child.try_wait()? {
+                self.child = None;
+                return Ok(status.code().or_else(|| status.signal().map(|signal| 128 + signal)).unwrap_or(-1));
+            }
+            if Instant::now() > give_up {
+                return Err(format!("does not end: {}", tail(&self.log())).into());
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
     }
 
     fn answers(&self) -> bool {

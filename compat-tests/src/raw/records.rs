@@ -40,7 +40,24 @@ pub(crate) fn values(bytes: &Bytes) -> Vec<(i64, i64, Vec<u8>)> {
     found
 }
 
-fn describe_batch(rest: &mut Bytes) -> Option<Value> {
+/// The base offset of the first whole batch whose checksum is wrong.
+pub(crate) fn bad_checksum(bytes: &Bytes) -> Option<i64> {
+    let mut rest = bytes.clone();
+    while rest.len() >= 61 {
+        let end = 12 + rest.slice(8..12).get_i32() as usize;
+        if rest.len() < end {
+            break;
+        }
+        let batch = rest.split_to(end);
+        if batch.slice(17..21).get_u32() != crc32c::crc32c(&batch[21..]) {
+            return Some(batch.slice(..8).get_i64());
+        }
+    }
+    None
+}
+
+/// The batch at the start; none if it is cut.
+pub(crate) fn describe_batch(rest: &mut Bytes) -> Option<Value> {
     if rest.len() < 61 {
         return None;
     }
@@ -104,7 +121,8 @@ impl Record {
     }
 }
 
-fn lossy(bytes: Option<&[u8]>) -> Value {
+/// Bytes as text, long ones by their checksum.
+pub(crate) fn lossy(bytes: Option<&[u8]>) -> Value {
     match bytes {
         None => Value::Null,
         Some(bytes) if bytes.len() > 80 => json!(format!("{} bytes, crc {:x}", bytes.len(), crc32c::crc32c(bytes))),
@@ -167,6 +185,14 @@ mod tests {
         assert_eq!(described[0]["records"][1]["value"], "b");
         assert_eq!(described[0]["base_sequence"], 3);
         assert_eq!(values(&batch), [(0, 7, b"a".to_vec()), (1, 7, b"b".to_vec())]);
+    }
+
+    #[test]
+    fn finds_the_batch_whose_checksum_is_wrong() {
+        let good = Batch::new(1000, &["a"]).encode();
+        let bad = Batch::new(1000, &["b"]).with(|batch| (batch.base_offset, batch.crc_error) = (7, 1)).encode();
+        assert_eq!(bad_checksum(&good), None);
+        assert_eq!(bad_checksum(&[good, bad].concat().into()), Some(7));
     }
 
     #[test]
