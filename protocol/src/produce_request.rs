@@ -1,13 +1,16 @@
-//! ProduceRequest v3-13, cut by hand: the records of every partition are a mutable piece of the received frame.
+//! ProduceRequest v0-13, cut by hand: the records of every partition are a mutable piece of the received frame.
 //!
 //! kafka-protocol's decoder shares one frozen buffer among all fields, so that base offset and leader epoch could not
 //! be patched in place and each batch would have to be copied once more. Everything else about the message is simple:
-//! v9 flexible, v13 topic ids instead of names (KIP-516). Versions 0-2 carry message sets and belong to `legacy`.
+//! v3 transactional id, v9 flexible, v13 topic ids instead of names (KIP-516). What the records are, batches or in
+//! v0-2 message sets, is not looked at.
 //! Source: `ProduceRequest.json`.
 
 use bytes::{Buf, BytesMut};
 use uuid::Uuid;
 
+/// First version with a transactional id.
+const TRANSACTIONAL_ID: i16 = 3;
 /// First version in the flexible encoding.
 const FLEXIBLE: i16 = 9;
 /// First version that names topics by id.
@@ -42,7 +45,7 @@ pub struct ProduceTopic {
 pub struct ProducePartition {
     /// The partition's index.
     pub index: i32,
-    /// The bytes of its record batches; `None` if the client sent null.
+    /// The bytes of its record batches, or of its message set; `None` if the client sent null.
     pub records: Option<BytesMut>,
 }
 
@@ -54,10 +57,10 @@ pub struct MalformedProduceRequest;
 type Result<T> = std::result::Result<T, MalformedProduceRequest>;
 
 impl ProduceRequest {
-    /// Cuts a request body of version 3 to 13. Bytes behind the body are ignored.
+    /// Cuts a request body of version 0 to 13. Bytes behind the body are ignored.
     pub fn decode(body: BytesMut, version: i16) -> Result<Self> {
         let mut input = Input { rest: body, flexible: version >= FLEXIBLE };
-        let transactional_id = input.nullable_string()?;
+        let transactional_id = if version >= TRANSACTIONAL_ID { input.nullable_string()? } else { None };
         let acks = input.fixed(Buf::get_i16, 2)?;
         let timeout_ms = input.fixed(Buf::get_i32, 4)?;
         let topics = input.array(|input| {
@@ -160,6 +163,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::test_support::old_golden;
 
     fn encoded(version: i16) -> BytesMut {
         let records = Bytes::from_static(b"not looked at here");
@@ -195,9 +199,23 @@ mod tests {
     }
 
     #[test]
+    fn reads_the_old_versions_that_kafka_wrote() {
+        for version in 0..=2 {
+            let body = old_golden(&format!("ProduceRequest-{version}"));
+            let request = ProduceRequest::decode(BytesMut::from(&body[..]), version).unwrap();
+            assert_eq!((request.transactional_id, request.acks, request.timeout_ms), (None, -1, 1500));
+            assert_eq!(request.topics[0].name, "syslog");
+            let [third, fourth] = &request.topics[0].partitions[..] else { panic!("two partitions") };
+            assert_eq!((third.index, third.records.as_deref()), (3, Some(&b"not looked at here"[..])));
+            assert_eq!((fourth.index, &fourth.records), (4, &None));
+        }
+    }
+
+    #[test]
     fn refuses_every_truncation() {
-        for version in 3..=13 {
-            let whole = encoded(version);
+        let old =
+            (0..=2).map(|version| (version, BytesMut::from(&old_golden(&format!("ProduceRequest-{version}"))[..])));
+        for (version, whole) in old.chain((3..=13).map(|version| (version, encoded(version)))) {
             for length in 0..whole.len() {
                 let cut = ProduceRequest::decode(BytesMut::from(&whole[..length]), version);
                 assert!(cut.is_err(), "v{version} cut at {length}");
@@ -207,7 +225,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn arbitrary_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200), version in 3i16..=13) {
+        fn arbitrary_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200), version in 0i16..=13) {
             let _ = ProduceRequest::decode(BytesMut::from(&bytes[..]), version);
         }
     }

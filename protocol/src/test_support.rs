@@ -22,8 +22,10 @@ pub(crate) fn old_golden(name: &str) -> Vec<u8> {
 }
 
 fn named_hex(file: &str, name: &str) -> Vec<u8> {
-    let hex =
-        file.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')).unwrap_or_else(|| panic!("{name} is not in the file"));
+    let hex = file
+        .lines()
+        .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '))
+        .unwrap_or_else(|| panic!("{name} is not in the file"));
     let digits: Vec<u8> = hex.chars().map(|digit| digit.to_digit(16).unwrap() as u8).collect();
     digits.chunks(2).map(|pair| pair[0] << 4 | pair[1]).collect()
 }

@@ -7,6 +7,7 @@ use kafka_protocol::protocol::{Encodable, StrBytes};
 use proptest::prelude::*;
 
 use super::*;
+use crate::test_support::old_golden;
 
 fn any_partition() -> impl Strategy<Value = PartitionResponse> {
     let aborted = prop::collection::vec((any::<i64>(), any::<i64>()), 0..4);
@@ -175,6 +176,21 @@ fn records_are_passed_on_between_runs_of_header_bytes() {
     let chunks = response.encode(18);
     let shape: Vec<_> = chunks.iter().map(|chunk| matches!(chunk, Chunk::File(_))).collect();
     assert_eq!(shape, [false, true, true, false, true, false]);
+}
+
+#[test]
+fn the_old_versions_are_what_kafka_wrote() {
+    let row = PartitionResponse {
+        high_watermark: 99,
+        records: vec![Chunk::Bytes(Bytes::from_static(b"not looked at here"))],
+        ..PartitionResponse::new(3, 0)
+    };
+    let topic = TopicResponse { topic: "syslog".into(), topic_id: Uuid::nil(), partitions: vec![row] };
+    let response = FetchResponse { throttle_time_ms: 9, responses: vec![topic], ..FetchResponse::default() };
+    for version in 0..=4 {
+        let golden = old_golden(&format!("FetchResponse-{version}"));
+        assert_eq!(concatenated(&response.clone().encode(version)), golden, "v{version}");
+    }
 }
 
 #[test]

@@ -1,5 +1,5 @@
-//! DescribeLogDirs (key 35), versions 1 to 5. v5 adds `is_cordoned` to each directory (KIP-1066), which the crate does
-//! not know; requests of v5 are those of v4.
+//! DescribeLogDirs (key 35), versions 0 to 5. v5 adds `is_cordoned` to each directory (KIP-1066), which the crate does
+//! not know; requests of v5 are those of v4. v0, which the crate does not know either, is v1 on the wire.
 
 use bytes::{BufMut, Bytes, BytesMut};
 use kafka_protocol::messages::describe_log_dirs_response::DescribeLogDirsResult;
@@ -9,6 +9,8 @@ use kafka_protocol::protocol::{Decodable, Encodable};
 use super::{MessageError, crate_error};
 use crate::wire::{put_compact_string, put_uvarint};
 
+/// The lowest version that the crate knows.
+const CRATE_MIN: i16 = 1;
 /// The highest version that the crate knows.
 const CRATE_MAX: i16 = 4;
 
@@ -26,7 +28,7 @@ pub struct LogDir {
 /// # Errors
 /// [`MessageError`] if the body is cut off or malformed.
 pub fn decode_request(body: &mut Bytes, version: i16) -> Result<DescribeLogDirsRequest, MessageError> {
-    DescribeLogDirsRequest::decode(body, version.min(CRATE_MAX)).map_err(crate_error)
+    DescribeLogDirsRequest::decode(body, version.clamp(CRATE_MIN, CRATE_MAX)).map_err(crate_error)
 }
 
 /// Write a response's body.
@@ -46,7 +48,7 @@ pub fn encode_response(
             .with_throttle_time_ms(throttle_time_ms)
             .with_error_code(error_code)
             .with_results(results)
-            .encode(buffer, version)
+            .encode(buffer, version.max(CRATE_MIN))
             .map_err(crate_error);
     }
     buffer.put_i32(throttle_time_ms);
@@ -74,7 +76,7 @@ mod tests {
     use kafka_protocol::protocol::StrBytes;
 
     use super::*;
-    use crate::test_support::golden_message;
+    use crate::test_support::{golden_message, old_golden};
 
     fn dir(is_cordoned: bool) -> LogDir {
         let partition = DescribeLogDirsPartition::default().with_partition_size(77);
@@ -124,6 +126,17 @@ mod tests {
         let log_dirs = vec![data, LogDir { result: lost, is_cordoned: false }];
         encode_response(&mut body, 1, 31, log_dirs, 5).unwrap();
         assert_eq!(body, golden_message("describe-log-dirs-5"));
+    }
+
+    #[test]
+    fn version_0_is_what_kafka_wrote() {
+        for name in ["DescribeLogDirsRequest", "DescribeLogDirsResponse"] {
+            assert_eq!(old_golden(&format!("{name}-0")), old_golden(&format!("{name}-1")));
+        }
+        assert_eq!(encoded(0, false), encoded(1, false));
+        let body = old_golden("DescribeLogDirsRequest-0");
+        let request = decode_request(&mut Bytes::from(body), 0).unwrap();
+        assert_eq!(request.topics.unwrap()[0].partitions, [1, 2]);
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! Messages written by hand: versions that Kafka 4.3.1 serves and the `kafka-protocol` crate does not reach.
+//! Messages written by hand: versions that Kafka 4.3.1 serves and the `kafka-protocol` crate does not reach. Those that
+//! are too old for it are rewritten by [`crate::legacy`].
 //!
 //! One file per API. Each offers the same functions for every version, so that a handler need not know which ones the
 //! crate reaches. Bodies must have passed the guard: what is left to the crate here trusts the counts in them.
