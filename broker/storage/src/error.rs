@@ -32,6 +32,12 @@ impl DiskError {
         // EMFILE and ENFILE have no kind of their own.
         used_up.contains(&self.source.kind()) || matches!(self.source.raw_os_error(), Some(23 | 24))
     }
+
+    /// Whether the device or its file system is broken, whatever was asked of it: EIO and its kin.
+    pub fn is_device_failure(&self) -> bool {
+        // EIO ENXIO ENODEV EROFS EBADMSG ESHUTDOWN ESTALE EUCLEAN EREMOTEIO ENOMEDIUM
+        matches!(self.source.raw_os_error(), Some(5 | 6 | 19 | 30 | 74 | 108 | 116 | 117 | 121 | 123))
+    }
 }
 
 /// Bytes on disk are not what they must be.
@@ -177,9 +183,12 @@ pub enum ReadError {
     /// KAFKA_STORAGE_ERROR.
     #[error(transparent)]
     Disk(#[from] DiskError),
-    /// CORRUPT_MESSAGE: the log holds bytes that are not a batch.
+    /// The log holds bytes that are not a batch, or not the one that was written.
     #[error(transparent)]
     Corrupt(#[from] CorruptFile),
+    /// The bytes are those that were written; what they mean cannot be told.
+    #[error("{0}")]
+    Undecodable(CorruptFile),
 }
 
 /// A partition directory that belongs to another topic of the same name.
@@ -217,7 +226,7 @@ impl From<ReadError> for StorageError {
         match error {
             ReadError::OffsetOutOfRange(error) => StorageError::OffsetOutOfRange(error),
             ReadError::Disk(error) => StorageError::Disk(error),
-            ReadError::Corrupt(error) => StorageError::Corrupt(error),
+            ReadError::Corrupt(error) | ReadError::Undecodable(error) => StorageError::Corrupt(error),
         }
     }
 }

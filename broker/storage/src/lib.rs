@@ -35,4 +35,4 @@ pub use log_config::{CleanupPolicy, CompressionType, InvalidLogConfig, LogConfig
 pub use log_dir::{LogDir, LogDirError};
 pub use sync::{SyncHandle, Synced};
 pub use transaction_index::AbortedTransaction;
-pub use view::{LogReader, ReadPlan, TimestampOffset};
+pub use view::{LogReader, ReadPlan, TimestampOffset, Unverified};

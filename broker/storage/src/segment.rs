@@ -7,6 +7,7 @@
 mod find;
 mod indexes;
 mod recent;
+mod verified;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -27,6 +28,7 @@ use crate::time_index::{self, TimeIndexEntry};
 use crate::transaction_index;
 
 use recent::{Recent, RecentBatch};
+use verified::Verified;
 
 pub(crate) const LOG: &str = ".log";
 pub(crate) const INDEX: &str = ".index";
@@ -93,6 +95,7 @@ struct State {
     pending_times: Vec<TimeIndexEntry>,
     has_transaction_index: bool,
     recent: Recent,
+    verified: Verified,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -206,6 +209,8 @@ impl Segment {
         for batch in batches(bytes).flatten() {
             state.note(self.base_offset, batch.header(), index_interval_bytes);
         }
+        let end = state.size;
+        state.verified.add(position, end);
         Ok(())
     }
 
@@ -275,6 +280,11 @@ impl Segment {
         if let Some((timestamp, _)) = self.largest_timestamp()? {
             return Ok(timestamp);
         }
+        self.last_modified()
+    }
+
+    /// When the .log file was last changed.
+    pub(crate) fn last_modified(&self) -> Result<Timestamp, DiskError> {
         let path = self.path(LOG);
         let metadata = self.place.disk().metadata(&path).map_err(DiskError::new("inspect", &path))?;
         Ok(metadata.modified)
@@ -292,9 +302,24 @@ impl Segment {
         state.pending_times = Vec::new();
         state.times = None;
         state.recent.forget();
+        // Recovery has read every byte of it.
+        state.verified = Verified::default();
+        state.verified.add(0, recovered.valid_bytes);
         drop(state);
         self.offset_index.clear();
         self.time_index.clear();
+    }
+
+    /// Whether this process wrote these bytes of the .log, or verified their checksums.
+    pub(crate) fn is_verified(&self, from: u64, to: u64) -> bool {
+        self.state.lock().verified.covers(from, to)
+    }
+
+    /// The checksums of all batches in this range of the .log are right.
+    pub(crate) fn mark_verified(&self, from: u64, to: u64) {
+        let mut state = self.state.lock();
+        let end = to.min(state.size);
+        state.verified.add(from, end);
     }
 
     pub(crate) fn set_transaction_index(&self, exists: bool) {
@@ -343,6 +368,7 @@ impl Segment {
         state.offset_entries_written = offset_entries;
         state.time_entries_written = time_entries;
         state.recent.forget();
+        state.verified.truncate(found.position);
         drop(state);
         self.offset_index.clear();
         self.time_index.clear();

@@ -3,6 +3,7 @@
 //! A reader copies the view (two counted pointers and a few numbers, under a lock held for nanoseconds) and never takes the append lock. Segments in a view
 //! stay readable while it is held, also when retention renames them. Source: `LocalLog.read`, `LogSegment.read`, `UnifiedLog.fetchOffsetByTimestamp`.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use milena_protocol::compression::decompress;
@@ -27,6 +28,8 @@ const DECOMPRESSED_BYTES_MAX: usize = 1 << 28;
 pub struct ReadPlan {
     /// The bytes to send: they begin with the batch that holds the offset, lie in one segment and may end inside a batch. `None`: nothing below the bound.
     pub range: Option<FileRange>,
+    /// Says that this process has neither written nor verified all of these bytes: they are to be checked before they are sent.
+    pub unverified: Option<Unverified>,
     /// Size of the first batch; `range` is shorter only without `min_one_batch`.
     pub first_batch_bytes: usize,
 }
@@ -40,6 +43,21 @@ impl ReadPlan {
     /// Whether there is nothing to send.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+}
+
+/// Bytes of a segment that were there before this process and that it has not verified yet.
+#[derive(Clone, Debug)]
+pub struct Unverified {
+    segment: Arc<Segment>,
+    from: u64,
+    to: u64,
+}
+
+impl Unverified {
+    /// Every batch that begins here and ends before `end` has the right checksum: nobody needs to look again before it is read from the device again.
+    pub fn verified_up_to(&self, end: u64) {
+        self.segment.mark_verified(self.from, end.min(self.to));
     }
 }
 
@@ -225,6 +243,46 @@ impl LogReader {
         first_record(segment, batch.position, limit, |_| true, |found| found.timestamp >= timestamp)
     }
 
+    /// The .log that holds `offset`, for a message about it.
+    pub fn path_of(&self, offset: Offset) -> PathBuf {
+        let view = self.view();
+        view.segments.get(view.segment_of(offset)).map_or_else(PathBuf::new, |segment| segment.path(LOG))
+    }
+
+    /// Where segments begin, largest first, as ListOffsets v0 knows them: of the segments last changed up to `timestamp`
+    /// (and of the log's end, which counts as changed `now` if the active segment holds anything), the last
+    /// `max_num_offsets`. `None` asks without regard to the time, and is answered with the log's end first.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub fn segment_offsets_before(
+        &self,
+        timestamp: Option<Timestamp>,
+        max_num_offsets: usize,
+        now: Timestamp,
+    ) -> Result<Vec<Offset>, ReadError> {
+        let view = self.view();
+        let mut offsets: Vec<Offset> = Vec::new();
+        if view.active_bytes > 0 && timestamp.is_none_or(|timestamp| now <= timestamp) && max_num_offsets > 0 {
+            offsets.push(view.log_end_offset);
+        }
+        for segment in view.segments.iter().rev() {
+            if offsets.len() >= max_num_offsets {
+                break;
+            }
+            // From the first segment that is old enough on, the ones before it belong to it whatever their time.
+            let is_old_enough = match timestamp {
+                Some(timestamp) if offsets.is_empty() => segment.last_modified()? <= timestamp,
+                Some(_) | None => true,
+            };
+            if is_old_enough {
+                offsets.push(segment.base_offset().max(view.log_start_offset));
+            }
+        }
+        offsets.sort_unstable_by(|one, other| other.cmp(one));
+        Ok(offsets)
+    }
+
     /// The largest epoch not above `leader_epoch` and where it ends; `None` for an epoch this log has not heard of yet.
     pub fn end_offset_for_epoch(&self, leader_epoch: LeaderEpoch) -> Option<EpochEndOffset> {
         let view = self.view.read();
@@ -264,11 +322,15 @@ impl View {
             let first_batch_bytes = first.size as usize;
             let len = available.min(if min_one_batch { max_bytes.max(first_batch_bytes) } else { max_bytes });
             if len == 0 {
-                return Ok(ReadPlan { range: None, first_batch_bytes: first_batch_bytes.min(available) });
+                let first_batch_bytes = first_batch_bytes.min(available);
+                return Ok(ReadPlan { range: None, unverified: None, first_batch_bytes });
             }
             let source: Arc<dyn FileSource> = segment.log_file()?;
+            let (from, to) = (first.position, first.position + len as u64);
+            let is_verified = segment.is_verified(from, to);
+            let unverified = (!is_verified).then(|| Unverified { segment: Arc::clone(segment), from, to });
             let range = FileRange { source, position: first.position, len };
-            return Ok(ReadPlan { range: Some(range), first_batch_bytes });
+            return Ok(ReadPlan { range: Some(range), unverified, first_batch_bytes });
         }
         Ok(ReadPlan::default())
     }
@@ -322,13 +384,17 @@ fn first_record(
             continue;
         }
         let corrupt = |reason: String| CorruptFile { path: segment.path(LOG), position, reason };
+        let undecodable = |reason: String| ReadError::Undecodable(corrupt(reason));
         let bytes = read_batch(segment, &*file, position, &header)?;
         let batch = BatchView::parse(&bytes).map_err(|error| corrupt(error.to_string()))?;
-        let codec = header.attributes.codec().map_err(|id| corrupt(format!("unknown codec {id}")))?;
+        if !batch.crc_is_valid() {
+            return Err(corrupt("the batch has a wrong checksum".to_owned()).into());
+        }
+        let codec = header.attributes.codec().map_err(|id| undecodable(format!("unknown codec {id}")))?;
         let decompressed = decompress(codec, batch.record_bytes(), DECOMPRESSED_BYTES_MAX);
-        let plain = decompressed.map_err(|error| corrupt(error.to_string()))?;
+        let plain = decompressed.map_err(|error| undecodable(error.to_string()))?;
         for record in records(&plain, header.records_count) {
-            let record = record.map_err(|error| corrupt(error.to_string()))?;
+            let record = record.map_err(|error| undecodable(error.to_string()))?;
             let found = TimestampOffset {
                 timestamp: header.record_timestamp(record.timestamp_delta),
                 offset: header.base_offset + i64::from(record.offset_delta),
