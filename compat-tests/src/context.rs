@@ -25,7 +25,11 @@ use crate::{
     cluster::{Cluster, Tools},
     debug_json::bytes_of,
     java::{CliServer, Printed},
-    raw::{Connection, records, text, topic_name},
+    raw::{
+        Answer, Connection,
+        fields::{self, Body},
+        records, text, topic_name,
+    },
 };
 
 /// How long something may take that comes about by itself. Long, because a busy machine must not fail a test.
@@ -134,6 +138,27 @@ impl<'a> Context<'a> {
         answer.response().ok_or_else(|| format!("{shown} to {request:?}").into())
     }
 
+    /// As `ask`, for a version that the message structs do not know: the answer is read by its layout.
+    pub(crate) fn ask_by_hand(
+        &mut self,
+        step: impl Into<String>,
+        connection: &mut Connection,
+        (key, version): (i16, i16),
+        body: Body,
+        layout: &str,
+    ) -> Outcome<Value> {
+        connection.send_body(key, version, 1, &body.0)?;
+        let (seen, stays) = match connection.receive_frame()? {
+            Answer::Response(frame, _) => (read_answer(*frame, layout), true),
+            other => (other.to_json(), false),
+        };
+        self.record(step, seen.clone());
+        if !stays {
+            *connection = self.connect()?;
+        }
+        Ok(seen)
+    }
+
     /// Waits until `found` finds something.
     pub(crate) fn until<T>(&self, what: &str, mut found: impl FnMut(&Self) -> Outcome<Option<T>>) -> Outcome<T> {
         let give_up = Instant::now() + PATIENCE;
@@ -207,6 +232,16 @@ impl<'a> Context<'a> {
             let ready = response.topics.iter().flat_map(|topic| &topic.partitions).all(|row| row.error_code == 0);
             Ok(ready.then_some(()))
         })
+    }
+}
+
+/// The body of a response whose header is a correlation id.
+fn read_answer(frame: Bytes, layout: &str) -> Value {
+    let mut body = frame.slice(4.min(frame.len())..);
+    match fields::read(layout, &mut body) {
+        Some(value) if body.is_empty() => value,
+        Some(value) => json!({"response": value, "trailing bytes": body.len()}),
+        None => json!({"undecodable": format!("{frame:?}")}),
     }
 }
 

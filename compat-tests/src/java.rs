@@ -8,7 +8,10 @@ use std::{
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 
-use crate::{Outcome, cluster::Tools};
+use crate::{
+    Outcome,
+    cluster::{Release, Tools},
+};
 
 /// Flags of a JVM that lives for seconds.
 pub(crate) const SHORT_LIVED_JVM: [&str; 4] =
@@ -46,7 +49,7 @@ impl CliServer {
     /// Compiles and starts it.
     pub(crate) fn start(tools: &Tools) -> Outcome<Self> {
         let classes = tempfile::tempdir()?;
-        let jars = tools.kafka_class_path();
+        let jars = tools.kafka_class_path(Release::V4_3_1);
         compile("CliServer", &jars, classes.path())?;
         let mut java = Command::new("java");
         java.args(SHORT_LIVED_JVM).arg("-Dlog4j2.level=OFF");

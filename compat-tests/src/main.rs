@@ -21,9 +21,9 @@ use clap::{Parser, Subcommand};
 use rand::{Rng, SeedableRng, rngs::SmallRng};
 
 use crate::{
-    cluster::{Kind, Tools},
+    cluster::{Kind, Release, Tools},
     deviations::Deviations,
-    runner::Plan,
+    runner::{Plan, Sides},
 };
 
 /// Errors here are for a person to read.
@@ -113,17 +113,17 @@ fn run(task: Task) -> Outcome<bool> {
         Task::Run { only, kafka_only, milena_only, kafka_twice, show, all, log } => {
             let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("deviations");
             let deviations = Deviations::parse(&std::fs::read_to_string(file)?)?;
-            let kinds = match (kafka_only, milena_only, kafka_twice) {
-                (true, ..) => &[Kind::Kafka][..],
-                (_, true, _) => &[Kind::Milena],
-                (.., true) => &[Kind::Kafka, Kind::Kafka],
-                _ => &[Kind::Kafka, Kind::Milena],
+            let sides = match (kafka_only, milena_only, kafka_twice) {
+                (true, ..) => Sides::KafkaOnly,
+                (_, true, _) => Sides::MilenaOnly,
+                (.., true) => Sides::KafkaTwice,
+                _ => Sides::Both,
             };
-            let plan = Plan { only, kinds, show, shown_differences: if all { usize::MAX } else { 30 }, log };
+            let plan = Plan { only, sides, show, shown_differences: if all { usize::MAX } else { 30 }, log };
             Ok(runner::run(&plan, &tools, &scenarios::all(), &deviations))
         }
         Task::Crash { rounds, seed, kafka_only, verbose } => {
-            let kind = if kafka_only { Kind::Kafka } else { Kind::Milena };
+            let kind = if kafka_only { Kind::Kafka(Release::V4_3_1) } else { Kind::Milena };
             let seed = seed.unwrap_or_else(|| u64::from(SmallRng::from_os_rng().random::<u32>()));
             Ok(crash::run(&crash::Plan { rounds, seed, kind, verbose }, &tools))
         }

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::{
     Outcome,
-    cluster::{Cluster, Config, Kind, Tools},
+    cluster::{Cluster, Config, Kind, Release, Tools},
     compare::differences,
     context::Context,
     deviations::{Deviations, glob},
@@ -19,14 +19,40 @@ use crate::{
 pub(crate) struct Plan {
     /// Part of the names of the wanted scenarios; `*` stands for anything.
     pub(crate) only: Option<String>,
-    /// One cluster alone, so that nothing is compared, or two.
-    pub(crate) kinds: &'static [Kind],
+    pub(crate) sides: Sides,
     /// Print what was seen.
     pub(crate) show: bool,
     /// Differences shown per scenario; the rest is counted.
     pub(crate) shown_differences: usize,
     /// Print the brokers' logs after a failure.
     pub(crate) log: bool,
+}
+
+/// Which clusters the scenarios run on. Which Apache Kafka it is, the scenario says.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sides {
+    Both,
+    KafkaTwice,
+    /// Nothing is compared.
+    KafkaOnly,
+    /// Nothing is compared.
+    MilenaOnly,
+}
+
+impl Sides {
+    fn kinds(self, reference: Release) -> &'static [Kind] {
+        const V4: Kind = Kind::Kafka(Release::V4_3_1);
+        const V3: Kind = Kind::Kafka(Release::V3_9_1);
+        match (self, reference) {
+            (Self::Both, Release::V4_3_1) => &[V4, Kind::Milena],
+            (Self::Both, Release::V3_9_1) => &[V3, Kind::Milena],
+            (Self::KafkaTwice, Release::V4_3_1) => &[V4, V4],
+            (Self::KafkaTwice, Release::V3_9_1) => &[V3, V3],
+            (Self::KafkaOnly, Release::V4_3_1) => &[V4],
+            (Self::KafkaOnly, Release::V3_9_1) => &[V3],
+            (Self::MilenaOnly, _) => &[Kind::Milena],
+        }
+    }
 }
 
 /// Runs the scenarios of the plan; true if all are well.
@@ -52,7 +78,7 @@ fn groups<'a>(scenarios: &[&'a Scenario]) -> Vec<Vec<&'a Scenario>> {
     for &scenario in scenarios {
         let shared = groups.iter_mut().find(|group| {
             let first = group[0];
-            !first.alone && !scenario.alone && first.config == scenario.config
+            !first.alone && !scenario.alone && first.config == scenario.config && first.reference == scenario.reference
         });
         match shared {
             Some(group) => group.push(scenario),
@@ -96,11 +122,9 @@ impl Side {
 impl Tests<'_> {
     fn run_group(&mut self, group: &[&Scenario]) {
         let tools = self.tools;
-        let config = group[0].config;
+        let (config, kinds) = (group[0].config, self.plan.sides.kinds(group[0].reference));
         let started: Result<Vec<Side>, String> = thread::scope(|scope| {
-            let starts: Vec<_> = self
-                .plan
-                .kinds
+            let starts: Vec<_> = kinds
                 .iter()
                 .map(|&kind| {
                     scope.spawn(move || {
@@ -176,7 +200,7 @@ impl Tests<'_> {
     }
 
     fn finish(mut self, all_ran: bool) -> bool {
-        if all_ran && self.plan.kinds.contains(&Kind::Milena) && self.plan.kinds.len() == 2 {
+        if all_ran && self.plan.sides == Sides::Both {
             let unused = self.deviations.unused();
             self.report("deviations/no-line-is-unused", &unused);
         }

@@ -1,11 +1,12 @@
-//! The real Apache Kafka 4.3.1, from its jars.
+//! The real Apache Kafka, from its jars.
 
 use std::{
+    fs,
     path::{Path, PathBuf},
     process::Command,
 };
 
-use super::{CLUSTER_ID, Cluster, Config, Tools, node::Node};
+use super::{CLUSTER_ID, Cluster, Config, Release, Tools, node::Node};
 use crate::Outcome;
 
 /// A JVM that starts fast and stays small.
@@ -18,6 +19,12 @@ const JVM: [&str; 6] = [
     "-Djava.awt.headless=true",
 ];
 
+/// Where the broker of 3.9.1 logs to; that of 4.3.1 needs a level only.
+const LOG4J_1: &str = "log4j.rootLogger=INFO, stdout\n\
+                       log4j.appender.stdout=org.apache.log4j.ConsoleAppender\n\
+                       log4j.appender.stdout.layout=org.apache.log4j.PatternLayout\n\
+                       log4j.appender.stdout.layout.ConversionPattern=[%d] %p %m (%c)%n\n";
+
 /// An Apache Kafka broker.
 pub(crate) struct ApacheKafka {
     node: Node,
@@ -27,14 +34,19 @@ pub(crate) struct ApacheKafka {
 }
 
 impl ApacheKafka {
-    pub(crate) fn create(tools: &Tools, config: Config) -> Outcome<Self> {
+    pub(crate) fn create(tools: &Tools, release: Release, config: Config) -> Outcome<Self> {
         let node = Node::create(config)?;
-        Ok(Self { scratch: node.scratch_dir(), node, class_path: tools.kafka_class_path(), formatted: false })
+        fs::write(node.path().join("log4j.properties"), LOG4J_1)?;
+        Ok(Self { scratch: node.scratch_dir(), node, class_path: tools.kafka_class_path(release), formatted: false })
     }
 
     fn java(&self) -> Command {
         let mut command = Command::new("java");
-        command.args(JVM).args(["-cp", &self.class_path]).current_dir(self.node.path());
+        command
+            .args(JVM)
+            .arg("-Dlog4j.configuration=file:log4j.properties")
+            .args(["-cp", &self.class_path])
+            .current_dir(self.node.path());
         command
     }
 

@@ -18,10 +18,19 @@ const CLUSTER_ID: &str = "5L6g3nShT-eMCtK--X86sw";
 /// Settings in `server.properties`, beside those that every cluster here has.
 pub(crate) type Config = &'static [(&'static str, &'static str)];
 
-/// Which of the two a cluster is.
+/// Which Apache Kafka a scenario is compared with.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Release {
+    /// Today's, for what it serves.
+    V4_3_1,
+    /// The last that serves what Kafka 4 removed (KIP-896).
+    V3_9_1,
+}
+
+/// What a cluster is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Kind {
-    Kafka,
+    Kafka(Release),
     Milena,
 }
 
@@ -29,7 +38,8 @@ impl Kind {
     /// The name in reports.
     pub(crate) fn name(self) -> &'static str {
         match self {
-            Self::Kafka => "Apache Kafka",
+            Self::Kafka(Release::V4_3_1) => "Apache Kafka 4.3.1",
+            Self::Kafka(Release::V3_9_1) => "Apache Kafka 3.9.1",
             Self::Milena => "Milena",
         }
     }
@@ -37,7 +47,7 @@ impl Kind {
     /// A cluster of this kind with a fresh data directory, not yet started.
     pub(crate) fn create(self, tools: &Tools, config: Config) -> Outcome<Box<dyn Cluster>> {
         Ok(match self {
-            Self::Kafka => Box::new(ApacheKafka::create(tools, config)?),
+            Self::Kafka(release) => Box::new(ApacheKafka::create(tools, release, config)?),
             Self::Milena => Box::new(Milena::create(tools, config)?),
         })
     }
@@ -82,8 +92,12 @@ impl Tools {
     }
 
     /// A Java class path with Kafka's own jars.
-    pub(crate) fn kafka_class_path(&self) -> String {
-        format!("{}/kafka-4.3.1/libs/*", self.dir.display())
+    pub(crate) fn kafka_class_path(&self, release: Release) -> String {
+        let version = match release {
+            Release::V4_3_1 => "4.3.1",
+            Release::V3_9_1 => "3.9.1",
+        };
+        format!("{}/kafka-{version}/libs/*", self.dir.display())
     }
 
     /// A Java class path with one release of Kafka's Java client.

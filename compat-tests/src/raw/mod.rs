@@ -2,6 +2,8 @@
 
 pub(crate) mod batch;
 pub(crate) mod connection;
+pub(crate) mod fields;
+pub(crate) mod message_set;
 pub(crate) mod records;
 pub(crate) mod requests;
 

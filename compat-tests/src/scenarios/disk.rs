@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use super::{Scenario, alone, produce::run_time};
 use crate::{
     Outcome,
-    cluster::{ApacheKafka, Cluster},
+    cluster::{ApacheKafka, Cluster, Release},
     context::{Context, kafka_text},
     debug_json::to_json,
     raw::{
@@ -125,7 +125,7 @@ fn moved_in<'a>(
     configs: &[(&str, &str)],
     fill: impl Fn(&Context<'_>, Topic<'_>) -> Outcome,
 ) -> Outcome<Topic<'a>> {
-    let mut kafka = ApacheKafka::create(context.tools, &[])?;
+    let mut kafka = ApacheKafka::create(context.tools, Release::V4_3_1, &[])?;
     kafka.start()?;
     {
         let mut none = None;

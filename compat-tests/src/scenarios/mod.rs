@@ -10,6 +10,9 @@ mod java_clients;
 mod kcat;
 mod metadata;
 mod offsets;
+mod old_apis;
+mod old_fetch;
+mod old_produce;
 pub(crate) mod produce;
 mod rdkafka_client;
 mod restart;
@@ -18,7 +21,11 @@ mod security;
 mod shippers;
 mod topics;
 
-use crate::{Outcome, cluster::Config, context::Context};
+use crate::{
+    Outcome,
+    cluster::{Config, Release},
+    context::Context,
+};
 
 /// One thing to do to a cluster, and to compare what was seen.
 #[derive(Clone, Copy)]
@@ -27,6 +34,8 @@ pub(crate) struct Scenario {
     pub(crate) name: &'static str,
     /// Settings that its cluster has beside the usual ones; scenarios with equal settings share a cluster.
     pub(crate) config: Config,
+    /// The Apache Kafka that it is compared with.
+    pub(crate) reference: Release,
     /// It stops or fills its cluster, so that no other may share it.
     pub(crate) alone: bool,
     pub(crate) run: fn(&mut Context<'_>) -> Outcome,
@@ -34,17 +43,27 @@ pub(crate) struct Scenario {
 
 /// A scenario on the shared cluster.
 const fn shared(name: &'static str, run: fn(&mut Context<'_>) -> Outcome) -> Scenario {
-    Scenario { name, config: &[], alone: false, run }
+    Scenario { name, config: &[], reference: Release::V4_3_1, alone: false, run }
 }
 
 /// A scenario on a shared cluster with these settings.
 const fn with(name: &'static str, config: Config, run: fn(&mut Context<'_>) -> Outcome) -> Scenario {
-    Scenario { name, config, alone: false, run }
+    Scenario { name, config, reference: Release::V4_3_1, alone: false, run }
 }
 
 /// A scenario with a cluster of its own.
 const fn alone(name: &'static str, config: Config, run: fn(&mut Context<'_>) -> Outcome) -> Scenario {
-    Scenario { name, config, alone: true, run }
+    Scenario { name, config, reference: Release::V4_3_1, alone: true, run }
+}
+
+/// A scenario on the shared cluster, about what Kafka 4 no longer serves.
+const fn before_4(name: &'static str, run: fn(&mut Context<'_>) -> Outcome) -> Scenario {
+    Scenario { name, config: &[], reference: Release::V3_9_1, alone: false, run }
+}
+
+/// A scenario with a cluster of its own, about what Kafka 4 no longer serves.
+const fn alone_before_4(name: &'static str, run: fn(&mut Context<'_>) -> Outcome) -> Scenario {
+    Scenario { name, config: &[], reference: Release::V3_9_1, alone: true, run }
 }
 
 /// Every scenario, in the order in which they run.
@@ -59,6 +78,9 @@ pub(crate) fn all() -> Vec<Scenario> {
         configs::SCENARIOS,
         cluster_apis::SCENARIOS,
         security::SCENARIOS,
+        old_produce::SCENARIOS,
+        old_fetch::SCENARIOS,
+        old_apis::SCENARIOS,
         kcat::SCENARIOS,
         rdkafka_client::SCENARIOS,
         java_clients::SCENARIOS,
