@@ -202,8 +202,13 @@ impl<'a> MessageView<'a> {
     /// `WrongCrc`.
     pub fn check_crc(&self) -> Result<(), MessageSetError> {
         let stored = u32_at(self.bytes, CRC_AT).unwrap_or_default();
-        let computed = crc32fast::hash(self.bytes.get(MAGIC_AT..).unwrap_or_default());
+        let computed = self.computed_crc();
         if stored == computed { Ok(()) } else { Err(MessageSetError::WrongCrc { stored, computed }) }
+    }
+
+    /// The checksum the bytes should carry.
+    pub fn computed_crc(&self) -> u32 {
+        crc32fast::hash(self.bytes.get(MAGIC_AT..).unwrap_or_default())
     }
 
     /// Whether there is a key, without a look at its bytes.

@@ -179,6 +179,8 @@ fn fault(
 ) -> Result<Option<RecordFault>, ValidationError> {
     let MessageRecord { offset, timestamp, message } = *record;
     if message.magic() != outer.magic() {
+        // Kafka names the message's key and value in its error, and stumbles over what is none.
+        message.value().map_err(message_set)?;
         return Ok(Some(RecordFault::Magic { offset, magic: message.magic(), wrapper: outer.magic() }));
     }
     if source != Codec::None {
@@ -223,3 +225,6 @@ fn message_set(error: MessageSetError) -> ValidationError {
         error => ValidationError::MessageSet(error),
     }
 }
+
+#[cfg(test)]
+mod tests;

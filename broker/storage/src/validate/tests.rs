@@ -13,16 +13,16 @@ const NOW: Timestamp = 1_700_000_000_000;
 const LEADER_EPOCH: LeaderEpoch = 7;
 const FIRST_OFFSET: Offset = 100;
 
-fn hex(text: &str) -> Vec<u8> {
+pub(super) fn hex(text: &str) -> Vec<u8> {
     let digits: Vec<u8> = text.chars().map(|digit| digit.to_digit(16).unwrap() as u8).collect();
     digits.chunks(2).map(|pair| pair[0] << 4 | pair[1]).collect()
 }
 
-fn t0() -> TopicPartition {
+pub(super) fn t0() -> TopicPartition {
     TopicPartition::new("t", 0)
 }
 
-fn config(topic_partition: &TopicPartition) -> ValidateConfig<'_> {
+pub(super) fn config(topic_partition: &TopicPartition) -> ValidateConfig<'_> {
     ValidateConfig::new(topic_partition, &LogConfig::default())
 }
 
@@ -42,7 +42,7 @@ fn verdict(records: &mut BytesMut, config: &ValidateConfig<'_>, origin: AppendOr
 }
 
 /// Two batches that say the same, though their codecs may have found different bytes for it.
-fn assert_same_batch(name: &str, ours: &[u8], kafkas: &[u8]) {
+pub(super) fn assert_same_batch(name: &str, ours: &[u8], kafkas: &[u8]) {
     let [ours, kafkas] = [ours, kafkas].map(|bytes| BatchView::parse(bytes).unwrap());
     assert!(ours.crc_is_valid(), "{name}");
     let comparable = |view: &BatchView<'_>| BatchHeader { crc: 0, batch_length: 0, ..*view.header() };

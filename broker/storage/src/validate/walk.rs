@@ -69,7 +69,7 @@ pub(super) fn timestamp_out_of_range(
     now: Timestamp,
 ) -> Option<RecordFault> {
     let age = now.wrapping_sub(timestamp);
-    let out_of_range = age > config.timestamp_before_max_ms || age < config.timestamp_after_max_ms.wrapping_neg();
+    let out_of_range = age > config.timestamp_before_max_ms || age.wrapping_neg() > config.timestamp_after_max_ms;
     out_of_range.then(|| RecordFault::Timestamp {
         timestamp,
         offset,
