@@ -19,6 +19,7 @@ mod startup;
 use std::sync::Arc;
 
 use milena_controller::Controller;
+use milena_storage::disk::{Disk, OsDisk};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -36,6 +37,7 @@ pub struct Broker {
     server: JoinHandle<()>,
     maintenance: JoinHandle<()>,
     follower: JoinHandle<()>,
+    reporter: JoinHandle<()>,
     addresses: Vec<std::net::SocketAddr>,
 }
 
@@ -45,7 +47,12 @@ impl Broker {
     /// Must run within a multi-threaded tokio runtime. On an error nothing of the data has been changed beyond what a
     /// next start would do anyway.
     pub async fn start(config: ServerConfig) -> Result<Self, StartError> {
-        startup::start(config).await
+        Self::start_on(config, Arc::new(OsDisk)).await
+    }
+
+    /// The same on another disk: one that fails when a test wants it to.
+    pub async fn start_on(config: ServerConfig, disk: Arc<dyn Disk>) -> Result<Self, StartError> {
+        startup::start(config, disk).await
     }
 
     /// The addresses that are listened on.
@@ -62,7 +69,7 @@ impl Broker {
     pub async fn failed(&self) -> String {
         tokio::select! {
             error = self.node.controller.failed() => error.to_string(),
-            () = self.node.replicas.directories().all_failed() => "all log dirs have failed".to_owned(),
+            reason = self.node.replicas.directories().lost() => reason,
         }
     }
 
@@ -77,6 +84,7 @@ impl Broker {
             server.abort();
         }
         let _ = self.maintenance.await;
+        let _ = self.reporter.await;
         self.stop_following.send_replace(true);
         let _ = self.follower.await;
         let (node, now) = (Arc::clone(&self.node), self.node.now());

@@ -17,7 +17,7 @@ use milena_metadata::decide::{Operation, Response};
 use milena_metadata::image::MetadataImage;
 use milena_metadata::topic_config::{Layers, TopicConfigs};
 use milena_net::listener::{ListenerError, SocketOptions};
-use milena_storage::disk::{Disk, OsDisk};
+use milena_storage::disk::Disk;
 use milena_storage::env::Env;
 use milena_storage::error::DiskError;
 use milena_storage::{Descriptors, LogConfig, LogDirError};
@@ -32,13 +32,15 @@ use crate::fetch::session::FetchSessions;
 use crate::logging::lifecycle;
 use crate::node::{Node, ProducerIds};
 use crate::replica::directories::Directories;
-use crate::replica::{Replicas, TopicSettings};
+use crate::replica::{self, Replicas, TopicSettings};
 use crate::server::{self, BoundListener};
 
 /// How long requests under way may take to end at a shutdown.
 pub(crate) const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long the controller may take to accept this broker.
 const REGISTRATION_TIMEOUT: Duration = Duration::from_mins(1);
+/// How often what waits for room on a disk is tried again.
+const RETRY: Duration = Duration::from_secs(1);
 /// Descriptors left for sockets and the rest of the process.
 const DESCRIPTORS_KEPT_FREE: u64 = 2_000;
 /// Bytes of sealed segments' indexes that stay in memory.
@@ -134,17 +136,17 @@ pub enum StartError {
     Registration(String),
 }
 
-pub(crate) async fn start(config: ServerConfig) -> Result<Broker, StartError> {
+pub(crate) async fn start(config: ServerConfig, disk: Arc<dyn Disk>) -> Result<Broker, StartError> {
     let env = crate::env::system();
     let listeners = bind(&config)?;
-    let disk: Arc<dyn Disk> = Arc::new(OsDisk);
     let descriptors = Descriptors::new(open_files_max(), INDEX_CACHE_BYTES);
     let (log_dirs, cluster_id) = log_dirs::open(&config, &disk, &descriptors)?;
     let recovery_threads = config.settings.num_recovery_threads_per_data_dir.max(1) as usize;
-    let directory_ids: Vec<Uuid> = log_dirs.iter().map(|(_, id)| *id).collect();
-    let directories = Arc::new(Directories::new(log_dirs, recovery_threads, &env.clock)?);
+    let directories = Arc::new(Directories::new(log_dirs, &config.metadata_log_dir, recovery_threads, &env.clock)?);
+    let usable = directories.iter().filter(|directory| !directory.health.is_offline());
+    let directory_ids: Vec<Uuid> = usable.map(|directory| directory.id).collect();
 
-    let controller = start_controller(&config, &cluster_id, &directory_ids, &disk, &env)?;
+    let controller = start_controller(&config, &cluster_id, &directories, &disk, &env)?;
     let broker_epoch = register(&config, &controller, &cluster_id, &directory_ids, &listeners).await?;
     lifecycle::registered(config.node_id, broker_epoch);
     let changes = controller.changes();
@@ -180,7 +182,8 @@ pub(crate) async fn start(config: ServerConfig) -> Result<Broker, StartError> {
     let addresses = listeners.iter().flat_map(BoundListener::addresses).collect();
     Ok(Broker {
         server: tokio::spawn(server::serve(Arc::clone(&node), listeners, stopped.clone())),
-        maintenance: tokio::spawn(crate::maintenance::run(Arc::clone(&node), disk, stopped)),
+        maintenance: tokio::spawn(crate::maintenance::run(Arc::clone(&node), disk, stopped.clone())),
+        reporter: tokio::spawn(replica::report(Arc::clone(&node), stopped.clone())),
         follower,
         node,
         stop,
@@ -216,12 +219,12 @@ fn open_files_max() -> usize {
 fn start_controller(
     config: &ServerConfig,
     cluster_id: &str,
-    directory_ids: &[Uuid],
+    directories: &Directories,
     disk: &Arc<dyn Disk>,
     env: &Env,
 ) -> Result<Controller, StartError> {
     let log_dir = config.log_dirs.iter().position(|dir| *dir == config.metadata_log_dir).unwrap_or(0);
-    let directory_id = directory_ids.get(log_dir).copied().unwrap_or_default();
+    let directory_id = directories.get(log_dir).id;
     let mut controller =
         ControllerConfig::new(config.node_id, directory_id, cluster_id, config.metadata_log_dir.clone());
     controller.log_dir = log_dir;
@@ -307,6 +310,10 @@ async fn follow(node: Arc<Node>, mut changes: Changes, mut stop: watch::Receiver
         let change = tokio::select! {
             _ = stop.wait_for(|stop| *stop) => return,
             change = changes.next() => change,
+            () = tokio::time::sleep(RETRY), if node.replicas.waits_for_room() => {
+                tokio::task::block_in_place(|| node.replicas.retry_for_room(node.now()));
+                continue;
+            }
         };
         let Some(change) = change else { return };
         if !change.delta.configs.is_empty() {

@@ -263,16 +263,10 @@ async fn make_ready(mut rows: Vec<Row>) -> Vec<Row> {
     for row in &mut rows {
         let Ok(fetched) = &mut row.outcome else { continue };
         let Some(range) = fetched.range.take() else { continue };
-        match warm::ready(range, fetched.just_written).await {
+        let Some(partition) = &row.partition else { continue };
+        match warm::ready(range, fetched.just_written, fetched.unverified.take()).await {
             Ok(chunk) => row.records = Some(chunk),
-            Err(error) => {
-                tracing::error!(
-                    target: "kafka.server.ReplicaManager",
-                    "{}-{} cannot be served at offset {}: {error}",
-                    row.topic, row.wanted.partition, row.wanted.fetch_offset
-                );
-                row.outcome = Err(error.code());
-            }
+            Err(error) => row.outcome = Err(code_of(&error.take_offline(partition, row.wanted.fetch_offset))),
         }
     }
     rows

@@ -15,7 +15,7 @@ use parking_lot::{Mutex, RwLock};
 use uuid::Uuid;
 
 use super::committer::Committer;
-use super::health::{Health, Online};
+use super::health::{Failures, Health, Online};
 use super::partition::Partition;
 
 /// One log dir.
@@ -23,7 +23,7 @@ use super::partition::Partition;
 pub struct Directory {
     /// Its absolute path.
     pub path: PathBuf,
-    /// Its id in `meta.properties`.
+    /// Its id in `meta.properties`; nil if that could not be read.
     pub id: Uuid,
     /// Whether it serves.
     pub health: Arc<Health>,
@@ -34,8 +34,17 @@ pub struct Directory {
     checkpointed: Mutex<BTreeMap<OffsetCheckpoint, u64>>,
     /// What lies there and could not be opened: nobody knows its state, so no stop is a clean one.
     unopened: Mutex<BTreeSet<TopicPartition>>,
-    /// `None` after a clean close.
+    /// `None` after a clean close, and if it could not be used at the start.
     dir: RwLock<Option<LogDir>>,
+}
+
+/// A log dir as the start found it.
+#[derive(Debug)]
+pub struct FoundDir {
+    /// Its path.
+    pub path: PathBuf,
+    /// With its id, locked and formatted; `None` if it cannot be used.
+    pub dir: Option<(LogDir, Uuid)>,
 }
 
 /// A log as it was opened, with the high watermark that the checkpoint knew.
@@ -59,22 +68,33 @@ pub struct Directories {
 }
 
 impl Directories {
-    /// Takes over opened and formatted log dirs and starts a committer for each.
-    pub fn new(dirs: Vec<(LogDir, Uuid)>, recovery_threads: usize, clock: &Arc<dyn Clock>) -> std::io::Result<Self> {
-        let online = Online::new(dirs.len());
+    /// Takes over opened and formatted log dirs and starts a committer for each. The broker ends with the one of
+    /// `metadata_log_dir`.
+    pub fn new(
+        dirs: Vec<FoundDir>,
+        metadata_log_dir: &Path,
+        recovery_threads: usize,
+        clock: &Arc<dyn Clock>,
+    ) -> std::io::Result<Self> {
+        let online = Online::new(dirs.iter().filter(|found| found.dir.is_some()).count());
         let all = dirs
             .into_iter()
             .enumerate()
-            .map(|(index, (dir, id))| {
+            .map(|(index, FoundDir { path, dir })| {
+                let needed = (path == metadata_log_dir).then(|| {
+                    format!("Shutdown broker because the metadata log dir {} has failed", metadata_log_dir.display())
+                });
+                let health = if dir.is_some() { Health::new(&online, needed) } else { Health::unusable(&online) };
+                let (dir, id) = dir.map_or((None, Uuid::nil()), |(dir, id)| (Some(dir), id));
                 Ok(Directory {
-                    path: std::path::absolute(dir.path())?,
+                    path: std::path::absolute(path)?,
                     id,
-                    health: Arc::new(Health::new(&online)),
+                    health: Arc::new(health),
                     committer: Committer::start(index, Arc::clone(clock))?,
                     partitions: AtomicUsize::new(0),
                     checkpointed: Mutex::default(),
                     unopened: Mutex::default(),
-                    dir: RwLock::new(Some(dir)),
+                    dir: RwLock::new(dir),
                 })
             })
             .collect::<std::io::Result<_>>()?;
@@ -106,9 +126,33 @@ impl Directories {
         &self.all[log_dir].path
     }
 
-    /// Waits until none is online: a broker cannot go on after that. Cancel-safe.
-    pub async fn all_failed(&self) {
-        self.online.none().await;
+    /// Waits until the broker cannot go on, and says why: none is online, or the one with the metadata log is not.
+    /// Cancel-safe.
+    pub async fn lost(&self) -> String {
+        self.online.lost().await
+    }
+
+    /// Tells of every failure from now on.
+    pub fn failures(&self) -> Failures {
+        self.online.failures()
+    }
+
+    /// Whether any is offline: what is not found may lie there.
+    pub fn any_offline(&self) -> bool {
+        self.all.iter().any(|directory| directory.health.is_offline())
+    }
+
+    /// The online log dir with this id.
+    pub fn online_with_id(&self, id: Uuid) -> Option<usize> {
+        self.all.iter().position(|directory| directory.id == id && !directory.health.is_offline())
+    }
+
+    /// The disk of a log dir has failed.
+    pub fn fail(&self, log_dir: usize, reason: &dyn std::fmt::Display) {
+        if self.all[log_dir].health.fail() {
+            let path = self.path(log_dir).display();
+            tracing::error!(target: "kafka.log.LogManager", "log dir {path} is offline from now on: {reason}");
+        }
     }
 
     /// `num.recovery.threads.per.data.dir`
@@ -116,14 +160,15 @@ impl Directories {
         self.recovery_threads.max(1)
     }
 
-    /// The online log dir with the fewest partitions, one more now. `None` if none is online.
-    pub fn choose(&self) -> Option<usize> {
-        let online: Vec<usize> = (0..self.len()).filter(|index| !self.all[*index].health.is_offline()).collect();
-        let loads: Vec<usize> =
-            online.iter().map(|index| self.all[*index].partitions.load(Ordering::Relaxed)).collect();
-        let chosen = online[least_loaded(&loads)?];
-        self.remember(chosen);
-        Some(chosen)
+    /// The online log dirs for a new partition: those with the fewest partitions first.
+    pub fn by_load(&self) -> Vec<usize> {
+        let mut online: Vec<usize> = (0..self.len()).filter(|index| !self.all[*index].health.is_offline()).collect();
+        let mut by_load = Vec::with_capacity(online.len());
+        let load = |index: &usize| self.all[*index].partitions.load(Ordering::Relaxed);
+        while let Some(least) = least_loaded(&online.iter().map(load).collect::<Vec<_>>()) {
+            by_load.push(online.remove(least));
+        }
+        by_load
     }
 
     /// One partition more lies there.
@@ -138,12 +183,13 @@ impl Directories {
 
     /// What lies in a log dir; nothing if it cannot be read.
     pub fn partitions(&self, log_dir: usize) -> Vec<PartitionDir> {
-        let found = self.with(log_dir, LogDir::partitions);
-        found.and_then(Result::ok).unwrap_or_else(|| {
-            tracing::error!(target: "kafka.log.LogManager", "cannot list {}", self.path(log_dir).display());
-            self.all[log_dir].health.fail();
-            Vec::new()
-        })
+        self.with(log_dir, LogDir::partitions)
+            .transpose()
+            .unwrap_or_else(|error| {
+                self.fail(log_dir, &error);
+                None
+            })
+            .unwrap_or_default()
     }
 
     /// Opens a log that lies there.
@@ -151,16 +197,28 @@ impl Directories {
         let checkpointed =
             self.with(log_dir, |dir| dir.checkpointed(OffsetCheckpoint::HighWatermark, &load.topic_partition));
         let name = load.topic_partition.clone();
-        let log = self.open_with(log_dir, load, LogDir::load_one).inspect_err(|_| {
-            self.all[log_dir].unopened.lock().insert(name);
+        let log = self.open_with(log_dir, load, LogDir::load_one).inspect_err(|error| {
+            self.all[log_dir].unopened.lock().insert(name.clone());
+            self.on_open_failure(log_dir, error);
         })?;
+        self.all[log_dir].unopened.lock().remove(&name);
         Ok(OpenedLog { log, high_watermark: checkpointed.flatten().unwrap_or(0) })
     }
 
     /// Creates a log: whatever the checkpoints say of an earlier one of that name, it begins anew.
     pub fn create_log(&self, log_dir: usize, load: LoadLog) -> Result<OpenedLog, StorageError> {
-        let log = self.open_with(log_dir, load, LogDir::create_one)?;
+        let log = self.open_with(log_dir, load, LogDir::create_one);
+        let log = log.inspect_err(|error| self.on_open_failure(log_dir, error))?;
         Ok(OpenedLog { log, high_watermark: 0 })
+    }
+
+    /// A device that refuses takes the log dir with it; damage, a full disk or something in the way concern one partition.
+    fn on_open_failure(&self, log_dir: usize, error: &StorageError) {
+        if let StorageError::Disk(error) = error
+            && error.is_device_failure()
+        {
+            self.fail(log_dir, error);
+        }
     }
 
     /// A crash may have kept a deleted topic's directory from going: it makes room for a new topic of the same name.
@@ -233,9 +291,11 @@ impl Directories {
         }
         if let Some(Err(error)) = self.with(log_dir, |dir| dir.write_checkpoint(checkpoint, &entries)) {
             self.all[log_dir].checkpointed.lock().remove(&checkpoint);
-            tracing::error!(target: "kafka.log.LogManager", "{error}");
-            if !error.is_full() {
-                self.all[log_dir].health.fail();
+            if error.is_full() {
+                // The old one stays, which is only older; the next round tries again.
+                tracing::warn!(target: "kafka.log.LogManager", "the disk is full: {error}");
+            } else {
+                self.fail(log_dir, &error);
             }
         }
     }

@@ -10,6 +10,7 @@ pub mod health;
 pub mod leader;
 mod parallel;
 pub mod partition;
+mod reports;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,17 +18,20 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::ArcSwap;
 use imbl::HashMap;
+use milena_metadata::UNASSIGNED_DIRECTORY;
 use milena_metadata::image::{ConfigResourceType, MetadataDelta, MetadataImage, PartitionRegistration, TopicImage};
 use milena_protocol::{Timestamp, TopicPartition};
-use milena_storage::log_dir::{LoadLog, PartitionDirKind};
+use milena_storage::log_dir::{LoadLog, PartitionDir, PartitionDirKind};
 use milena_storage::{LogConfig, ScheduledDeletion, StorageError};
 use parking_lot::Mutex;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use uuid::Uuid;
 
-use directories::{Directories, OpenedLog};
+use directories::Directories;
 use parallel::in_parallel;
 use partition::{Partition, PartitionError};
+
+pub use reports::report;
 
 /// The configuration a topic's logs act on, as the metadata and this broker's own settings make it.
 pub trait TopicSettings: Send + Sync + std::fmt::Debug {
@@ -52,8 +56,19 @@ fn close_all(partitions: &[&Arc<Partition>], now: Timestamp) -> bool {
     clean.into_inner()
 }
 
+fn report_strange(directory: &PartitionDir) {
+    tracing::warn!(
+        target: "kafka.log.LogManager",
+        "{} belongs to no topic of this cluster and is left alone", directory.path.display()
+    );
+}
+
 /// How a log comes to be: opened where it lies, or created.
-type Opening = fn(&Directories, usize, LoadLog) -> Result<OpenedLog, StorageError>;
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Opening {
+    Existing,
+    New,
+}
 
 type TopicPartitions = Arc<BTreeMap<i32, Arc<Partition>>>;
 
@@ -67,6 +82,10 @@ pub struct Replicas {
     image: ArcSwap<MetadataImage>,
     applied: watch::Sender<i64>,
     deletions: Mutex<Vec<(usize, ScheduledDeletion)>>,
+    /// What a full disk had no room for: to be opened in the log dir where it lies, or to be created.
+    waiting_for_room: Mutex<BTreeMap<(Uuid, i32), Option<usize>>>,
+    /// New partitions have found their log dir.
+    placed: Notify,
 }
 
 impl Replicas {
@@ -86,6 +105,8 @@ impl Replicas {
             applied: watch::Sender::new(image.offset),
             image: ArcSwap::new(image),
             deletions: Mutex::default(),
+            waiting_for_room: Mutex::default(),
+            placed: Notify::new(),
         };
         replicas.load(now);
         replicas
@@ -208,20 +229,67 @@ impl Replicas {
                     None => return,
                 },
             };
-            if let Err(error) = partition.follow_metadata(registration, self.local, min_in_sync, now) {
-                tracing::error!(
-                    target: "state.change.logger",
-                    "cannot follow the metadata of {}: {error}", partition.topic_partition
-                );
-            }
+            self.lead_or_follow(&partition, registration, min_in_sync, now);
         };
         in_parallel(indexes, follow_one);
         let opened = opened.into_inner();
         if !opened.is_empty() {
-            let all: BTreeMap<_, _> =
-                known.iter().map(|(index, known)| (*index, Arc::clone(known))).chain(opened).collect();
-            let all = Arc::new(all);
-            self.topics.rcu(|topics| topics.update(topic.id, Arc::clone(&all)));
+            self.host(topic.id, opened);
+        }
+    }
+
+    /// Whether something could not be opened or created for want of room.
+    pub fn waits_for_room(&self) -> bool {
+        !self.waiting_for_room.lock().is_empty()
+    }
+
+    /// Tries again to open or create what a full disk had no room for. Blocks; never while [`Replicas::apply`] runs.
+    pub fn retry_for_room(&self, now: Timestamp) {
+        // Deletions make room, and are not waited for in order.
+        let waiting = self.waiting_for_room.lock().clone();
+        let image = self.image();
+        for (key, lies_in) in waiting {
+            let (topic_id, index) = key;
+            let topic = image.topics.by_id(topic_id);
+            let Some((topic, registration)) = topic.and_then(|topic| Some((topic, topic.partitions.get(&index)?)))
+            else {
+                self.waiting_for_room.lock().remove(&key);
+                continue;
+            };
+            let config = self.settings.log_config(&image, &topic.name);
+            let opened = match lies_in {
+                None => self.create_partition(&image, topic, index, &config, now),
+                Some(log_dir) => self.open_or_wait(&image, topic, index, (log_dir, Opening::Existing), &config, now),
+            };
+            let Some(partition) = opened else { continue };
+            self.waiting_for_room.lock().remove(&key);
+            let min_in_sync = self.settings.min_in_sync(&image, &topic.name);
+            self.lead_or_follow(&partition, registration, min_in_sync, now);
+            self.host(topic_id, BTreeMap::from([(index, partition)]));
+        }
+    }
+
+    fn host(&self, topic_id: Uuid, opened: BTreeMap<i32, Arc<Partition>>) {
+        let known = self.topics.load().get(&topic_id).cloned().unwrap_or_default();
+        let all: BTreeMap<_, _> =
+            known.iter().map(|(index, known)| (*index, Arc::clone(known))).chain(opened).collect();
+        let all = Arc::new(all);
+        self.topics.rcu(|topics| topics.update(topic_id, Arc::clone(&all)));
+        self.placed.notify_one();
+    }
+
+    fn lead_or_follow(
+        &self,
+        partition: &Partition,
+        registration: &PartitionRegistration,
+        min_in_sync: i32,
+        now: Timestamp,
+    ) {
+        if let Err(error) = partition.follow_metadata(registration, self.local, min_in_sync, now) {
+            tracing::error!(
+                target: "state.change.logger",
+                "cannot follow the metadata of {}: {error}", partition.topic_partition
+            );
         }
     }
 
@@ -251,7 +319,7 @@ impl Replicas {
         });
     }
 
-    /// Creates the log of a new partition; `None` if no log dir can take it.
+    /// Creates the log of a new partition in the first log dir that takes it; `None` if none does.
     fn create_partition(
         &self,
         image: &MetadataImage,
@@ -260,22 +328,70 @@ impl Replicas {
         config: &Arc<LogConfig>,
         now: Timestamp,
     ) -> Option<Arc<Partition>> {
-        let Some(log_dir) = self.directories.choose() else {
+        let candidates = self.directories.by_load();
+        if candidates.is_empty() {
             tracing::error!(target: "kafka.log.LogManager", "no log dir is online for {}-{index}", topic.name);
-            return None;
-        };
-        match self.open_partition(image, topic, index, (log_dir, Directories::create_log), config, now) {
-            Ok(partition) => {
-                tracing::info!(
-                    target: "kafka.log.LogManager",
-                    "Created log for partition {} in {}", partition.topic_partition,
-                    self.directories.path(log_dir).join(partition.topic_partition.to_string()).display()
-                );
-                Some(partition)
+        }
+        let mut is_full = false;
+        for log_dir in candidates {
+            match self.open_partition(image, topic, index, (log_dir, Opening::New), config, now) {
+                Ok(partition) => {
+                    self.directories.remember(log_dir);
+                    tracing::info!(
+                        target: "kafka.log.LogManager",
+                        "Created log for partition {} in {}", partition.topic_partition,
+                        self.directories.path(log_dir).join(partition.topic_partition.to_string()).display()
+                    );
+                    return Some(partition);
+                }
+                Err(error) => is_full |= self.on_failure(topic, index, &error),
             }
+        }
+        if is_full {
+            self.waiting_for_room.lock().insert((topic.id, index), None);
+        }
+        None
+    }
+
+    /// Opens or creates a log in this log dir; `None` if that cannot be done now.
+    fn open_or_wait(
+        &self,
+        image: &MetadataImage,
+        topic: &TopicImage,
+        index: i32,
+        (log_dir, opening): (usize, Opening),
+        config: &Arc<LogConfig>,
+        now: Timestamp,
+    ) -> Option<Arc<Partition>> {
+        match self.open_partition(image, topic, index, (log_dir, opening), config, now) {
+            Ok(partition) => Some(partition),
             Err(error) => {
-                tracing::error!(target: "kafka.log.LogManager", "cannot create {}-{index}: {error}", topic.name);
+                if self.on_failure(topic, index, &error) {
+                    let lies_in = (opening == Opening::Existing).then_some(log_dir);
+                    self.waiting_for_room.lock().insert((topic.id, index), lies_in);
+                }
                 None
+            }
+        }
+    }
+
+    /// A log could not be opened or created. Answers whether it lacks only room.
+    fn on_failure(&self, topic: &TopicImage, index: i32, error: &StorageError) -> bool {
+        let name = &topic.name;
+        match error {
+            StorageError::Disk(error) if error.is_full() => {
+                // It is tried every second: the first time is enough to say so.
+                if !self.waiting_for_room.lock().contains_key(&(topic.id, index)) {
+                    tracing::error!(
+                        target: "kafka.log.LogManager",
+                        "{name}-{index} is offline until there is room on its disk: {error}"
+                    );
+                }
+                true
+            }
+            error => {
+                tracing::error!(target: "kafka.log.LogManager", "{name}-{index} stays offline: {error}");
+                false
             }
         }
     }
@@ -285,7 +401,7 @@ impl Replicas {
         image: &MetadataImage,
         topic: &TopicImage,
         index: i32,
-        (log_dir, open): (usize, Opening),
+        (log_dir, opening): (usize, Opening),
         config: &Arc<LogConfig>,
         now: Timestamp,
     ) -> Result<Arc<Partition>, StorageError> {
@@ -297,7 +413,10 @@ impl Replicas {
             now,
             producer_id_expiration_ms: self.settings.producer_id_expiration_ms(image),
         };
-        let opened = open(&self.directories, log_dir, load)?;
+        let opened = match opening {
+            Opening::Existing => self.directories.open_log(log_dir, load)?,
+            Opening::New => self.directories.create_log(log_dir, load)?,
+        };
         let directory = self.directories.get(log_dir);
         Ok(Partition::new(
             topic_partition,
@@ -310,22 +429,22 @@ impl Replicas {
         ))
     }
 
-    /// The first load: what lies in the log dirs is matched with the metadata by name and topic id.
-    fn load(&self, now: Timestamp) {
-        let image = self.image.load_full();
-        let mut found: BTreeMap<TopicPartition, (usize, Uuid)> = BTreeMap::new();
+    /// Where the first load finds the partitions of this broker: what lies in the log dirs is matched with the metadata by
+    /// name and topic id. What lies there and belongs to nobody is reported and left alone.
+    fn find_logs(&self, image: &MetadataImage, now: Timestamp) -> BTreeMap<(Uuid, i32), usize> {
+        let mut found = BTreeMap::new();
+        let mut nameless = Vec::new();
         for log_dir in 0..self.directories.len() {
             for directory in self.directories.partitions(log_dir) {
+                let index = directory.topic_partition.partition;
                 match (directory.kind, directory.topic_id) {
                     (PartitionDirKind::Current, Some(topic_id))
-                        if image.topics.partition_by_id(topic_id, directory.topic_partition.partition).is_some() =>
+                        if image.topics.partition_by_id(topic_id, index).is_some() =>
                     {
-                        found.insert(directory.topic_partition, (log_dir, topic_id));
+                        found.insert((topic_id, index), log_dir);
                     }
-                    (PartitionDirKind::Current, _) => tracing::warn!(
-                        target: "kafka.log.LogManager",
-                        "{} belongs to no topic of this cluster and is left alone", directory.path.display()
-                    ),
+                    (PartitionDirKind::Current, None) => nameless.push((log_dir, directory)),
+                    (PartitionDirKind::Current, Some(_)) => report_strange(&directory),
                     (PartitionDirKind::Deleted, _) => {
                         self.schedule_deletion(log_dir, ScheduledDeletion { at: now, paths: vec![directory.path] });
                     }
@@ -333,22 +452,62 @@ impl Replicas {
                 }
             }
         }
+        // Without a readable partition.metadata the name and the log dir decide, where the metadata agrees and nothing else is there.
+        for (log_dir, directory) in nameless {
+            let TopicPartition { topic, partition } = &directory.topic_partition;
+            let ours = image.topics.by_name(topic).and_then(|topic| Some((topic, topic.partitions.get(partition)?)));
+            let assigned = ours.and_then(|(_, registration)| registration.directory(self.local));
+            let belongs_here = assigned.is_some_and(|assigned| {
+                assigned == UNASSIGNED_DIRECTORY || assigned == self.directories.get(log_dir).id
+            });
+            match ours.map(|(topic, _)| (topic.id, *partition)) {
+                Some(key) if belongs_here && !found.contains_key(&key) => {
+                    tracing::warn!(
+                        target: "kafka.log.LogManager",
+                        "{} has no readable partition.metadata; by its name it is taken for the partition of topic id {}",
+                        directory.path.display(), milena_protocol::kafka_uuid::encode(key.0)
+                    );
+                    found.insert(key, log_dir);
+                }
+                _ => report_strange(&directory),
+            }
+        }
+        found
+    }
+
+    /// Where the log of a partition that was not found is to be created; `None` if it may lie in a log dir that is offline.
+    fn place_anew(&self, topic: &TopicImage, index: i32, registration: &PartitionRegistration) -> Option<usize> {
+        let assigned = registration.directory(self.local);
+        let place = match assigned {
+            Some(assigned) if assigned != UNASSIGNED_DIRECTORY => self.directories.online_with_id(assigned),
+            _ if self.directories.any_offline() => None,
+            _ => self.directories.by_load().first().copied(),
+        };
+        if place.is_none() {
+            tracing::error!(
+                target: "kafka.log.LogManager",
+                "{}-{index} stays offline: its log is in no log dir that is online", topic.name
+            );
+        }
+        place
+    }
+
+    fn load(&self, now: Timestamp) {
+        let image = self.image.load_full();
+        let found = self.find_logs(&image, now);
         let mut work: BTreeMap<usize, Vec<(Arc<TopicImage>, i32, Opening)>> = BTreeMap::new();
         for topic in image.topics.iter() {
             for (index, registration) in &topic.partitions {
                 if !registration.replicas.contains(&self.local) {
                     continue;
                 }
-                let name = TopicPartition { topic: Arc::clone(&topic.name), partition: *index };
-                let (log_dir, open): (_, Opening) = match found.get(&name) {
-                    Some((log_dir, topic_id)) if *topic_id == topic.id => {
-                        self.directories.remember(*log_dir);
-                        (Some(*log_dir), Directories::open_log)
-                    }
-                    _ => (self.directories.choose(), Directories::create_log),
+                let (log_dir, opening) = match found.get(&(topic.id, *index)) {
+                    Some(log_dir) => (Some(*log_dir), Opening::Existing),
+                    None => (self.place_anew(topic, *index, registration), Opening::New),
                 };
                 if let Some(log_dir) = log_dir {
-                    work.entry(log_dir).or_default().push((Arc::clone(topic), *index, open));
+                    self.directories.remember(log_dir);
+                    work.entry(log_dir).or_default().push((Arc::clone(topic), *index, opening));
                 }
             }
         }
@@ -361,15 +520,10 @@ impl Replicas {
                 for part in partitions.chunks(partitions.len().div_ceil(threads)) {
                     let (image, configs, opened) = (&image, &configs, &opened);
                     scope.spawn(move || {
-                        for (topic, index, open) in part {
+                        for (topic, index, opening) in part {
                             let config = configs.get(&topic.id).map_or_else(Arc::default, Arc::clone);
-                            match self.open_partition(image, topic, *index, (*log_dir, *open), &config, now) {
-                                Ok(partition) => opened.lock().push(partition),
-                                Err(error) => tracing::error!(
-                                    target: "kafka.log.LogManager",
-                                    "{}-{index} stays offline: {error}", topic.name
-                                ),
-                            }
+                            let found = self.open_or_wait(image, topic, *index, (*log_dir, *opening), &config, now);
+                            opened.lock().extend(found);
                         }
                     });
                 }

@@ -12,9 +12,11 @@ use bytes::BytesMut;
 use milena_metadata::image::PartitionRegistration;
 use milena_protocol::file_range::FileRange;
 use milena_protocol::{LeaderEpoch, Offset, Timestamp, TopicPartition};
+use milena_storage::error::{CorruptFile, DiskError};
 use milena_storage::leader_epochs::EpochEndOffset;
 use milena_storage::{
     AbortedTransaction, AppendError, AppendInfo, AppendOrigin, Log, LogConfig, LogReader, ReadError, StorageError,
+    Unverified,
 };
 use parking_lot::Mutex;
 use tokio::sync::watch;
@@ -42,8 +44,8 @@ pub enum PartitionError {
     /// The client knows a newer leader epoch.
     #[error("the client's leader epoch is not known here yet")]
     UnknownLeaderEpoch,
-    /// The log dir failed.
-    #[error("the log dir is offline")]
+    /// The log dir failed, or the log is damaged.
+    #[error("the partition is offline")]
     Offline,
     /// `acks=-1` with fewer in-sync replicas than `min.insync.replicas`.
     #[error("fewer in-sync replicas than min.insync.replicas")]
@@ -54,16 +56,6 @@ pub enum PartitionError {
     /// The log refused.
     #[error(transparent)]
     Storage(#[from] StorageError),
-}
-
-impl From<ReadError> for PartitionError {
-    fn from(error: ReadError) -> Self {
-        match StorageError::from(error) {
-            StorageError::OffsetOutOfRange(_) => Self::OffsetOutOfRange,
-            StorageError::Offline => Self::Offline,
-            other => Self::Storage(other),
-        }
-    }
 }
 
 /// Why an append was refused.
@@ -85,6 +77,8 @@ struct Progress {
     high_watermark: Offset,
     /// Everything below is on stable storage.
     flushed: Offset,
+    /// The leadership ended because the disk failed.
+    failed: bool,
 }
 
 /// An append that stands in the log, and what its acknowledgement still waits for.
@@ -107,7 +101,7 @@ pub struct AckWait {
 
 impl AckWait {
     /// Ends when everything waited for has come; `NotLeader` if the leadership ends first, whatever the high
-    /// watermark does later. Cancel-safe.
+    /// watermark does later, and `Offline` if it ends because the disk failed. Cancel-safe.
     pub async fn done(mut self) -> Result<(), PartitionError> {
         let settled = self
             .progress
@@ -118,7 +112,11 @@ impl AckWait {
             })
             .await
             .map_err(|_| PartitionError::NotLeader)?;
-        if settled.leader_epoch == Some(self.leader_epoch) { Ok(()) } else { Err(PartitionError::NotLeader) }
+        match *settled {
+            Progress { leader_epoch, .. } if leader_epoch == Some(self.leader_epoch) => Ok(()),
+            Progress { failed: true, .. } => Err(PartitionError::Offline),
+            Progress { failed: false, .. } => Err(PartitionError::NotLeader),
+        }
     }
 }
 
@@ -163,6 +161,8 @@ pub struct Fetched {
     pub range: Option<FileRange>,
     /// Whether it ends at the log's end and was appended moments ago: it is in the page cache.
     pub just_written: bool,
+    /// Bytes of the range that have not been verified since this process began.
+    pub unverified: Option<Unverified>,
     /// For readers of committed data: the aborted transactions within.
     pub aborted: Option<Vec<AbortedTransaction>>,
     /// The reader's log parts from this one here (KIP-595): nothing else is to be had.
@@ -195,6 +195,8 @@ pub struct Partition {
     recovery_point: AtomicI64,
     last_append_was_slow: AtomicBool,
     retired: AtomicBool,
+    /// Bytes in the log are not those that were written.
+    damaged: AtomicBool,
     last_append_ms: AtomicI64,
     /// Whether the committer has this partition in its queue.
     commit_requested: AtomicBool,
@@ -225,11 +227,12 @@ impl Partition {
             log: tokio::sync::Mutex::new(log),
             reader,
             state: Mutex::new(State { leader: None }),
-            progress: watch::Sender::new(Progress { leader_epoch: None, high_watermark, flushed }),
+            progress: watch::Sender::new(Progress { leader_epoch: None, high_watermark, flushed, failed: false }),
             high_watermark: AtomicI64::new(high_watermark),
             recovery_point: AtomicI64::new(flushed),
             last_append_was_slow: AtomicBool::new(false),
             retired: AtomicBool::new(false),
+            damaged: AtomicBool::new(false),
             last_append_ms: AtomicI64::new(0),
             commit_requested: AtomicBool::new(false),
             fetch_waiters: FetchWaiters::default(),
@@ -256,12 +259,12 @@ impl Partition {
         self.recovery_point.load(Ordering::Acquire)
     }
 
-    /// Whether the log dir has failed.
+    /// Whether the log dir has failed, or the log turned out to be damaged.
     pub fn is_offline(&self) -> bool {
-        self.dir_health.is_offline()
+        self.dir_health.is_offline() || self.damaged.load(Ordering::Acquire)
     }
 
-    /// Takes, keeps or gives up leadership, as the metadata says. Blocks: for threads outside of the runtime.
+    /// Takes, keeps or gives up leadership, as the metadata says; what is offline stays so. Blocks: for threads outside of the runtime.
     pub fn follow_metadata(
         &self,
         registration: &PartitionRegistration,
@@ -270,6 +273,9 @@ impl Partition {
         now: Timestamp,
     ) -> Result<(), StorageError> {
         let mut log = self.log.blocking_lock();
+        if self.is_offline() {
+            return Ok(());
+        }
         if registration.leader != local {
             self.state.lock().leader = None;
             self.publish(None, None);
@@ -379,6 +385,7 @@ impl Partition {
             log_start_offset,
             range: None,
             just_written: false,
+            unverified: None,
             aborted: None,
             diverging: None,
         };
@@ -395,17 +402,51 @@ impl Partition {
             Isolation::ReadCommitted => last_stable_offset,
         };
         let max_bytes = spec.max_bytes.max(0) as usize;
-        fetched.range = self.reader.read(spec.fetch_offset, max_bytes, upper_bound, spec.min_one_batch)?.range;
+        let plan = self.read(|reader| reader.read(spec.fetch_offset, max_bytes, upper_bound, spec.min_one_batch))?;
+        (fetched.range, fetched.unverified) = (plan.range, plan.unverified);
         let reaches_the_end = fetched.range.as_ref().is_some_and(|range| range.len < max_bytes);
         fetched.just_written =
             reaches_the_end && spec.now - self.last_append_ms.load(Ordering::Relaxed) < JUST_WRITTEN_MS;
         if spec.isolation == Isolation::ReadCommitted {
             fetched.aborted = Some(match &fetched.range {
-                Some(_) => self.reader.aborted_transactions(spec.fetch_offset, upper_bound)?,
+                Some(_) => self.read(|reader| reader.aborted_transactions(spec.fetch_offset, upper_bound))?,
                 None => Vec::new(),
             });
         }
         Ok(fetched)
+    }
+
+    /// Reads from the log's files. What a device refuses takes the log dir offline, as Kafka's `LogDirFailureChannel` does,
+    /// and bytes that are not those that were written the partition alone.
+    pub fn read<T>(&self, read: impl FnOnce(&LogReader) -> Result<T, ReadError>) -> Result<T, PartitionError> {
+        read(&self.reader).map_err(|error| match error {
+            ReadError::OffsetOutOfRange(_) => PartitionError::OffsetOutOfRange,
+            ReadError::Disk(error) => self.on_read_failure(error),
+            ReadError::Corrupt(error) => self.on_damage(&error),
+            ReadError::Undecodable(error) => PartitionError::Storage(StorageError::Corrupt(error)),
+        })
+    }
+
+    /// The device refused to read.
+    pub fn on_read_failure(&self, error: DiskError) -> PartitionError {
+        // Files go while their topic is being deleted, and without descriptors nothing is wrong with the disk.
+        if !self.is_retired() && !error.is_full() {
+            self.fail_log_dir(&error.to_string());
+            return PartitionError::Offline;
+        }
+        PartitionError::Storage(StorageError::Disk(error))
+    }
+
+    /// The log holds something else than what was written: nobody reads or writes it any more, until a start that finds it mended.
+    pub fn on_damage(&self, damage: &CorruptFile) -> PartitionError {
+        if !self.damaged.swap(true, Ordering::AcqRel) {
+            tracing::error!(
+                target: "kafka.log.LogManager",
+                "{} is offline from now on, the other partitions are not: {damage}", self.topic_partition
+            );
+        }
+        self.fail();
+        PartitionError::Offline
     }
 
     /// Leader epoch first, then leadership: `Partition.checkCurrentLeaderEpoch`. A negative epoch skips the check.
@@ -517,13 +558,27 @@ impl Partition {
         if !log.is_offline() || self.is_retired() {
             return;
         }
+        self.fail_log_dir(&format!("a write of {} failed", self.topic_partition));
+    }
+
+    fn fail_log_dir(&self, reason: &str) {
         if self.dir_health.fail() {
             tracing::error!(
                 target: "kafka.log.LogManager",
-                "log dir of {} failed and is offline from now on", self.topic_partition
+                "the log dir of {} is offline from now on: {reason}", self.topic_partition
             );
         }
-        self.resign();
+        self.fail();
+    }
+
+    /// The log dir has failed: who waits for this partition is told.
+    pub fn fail(&self) {
+        self.state.lock().leader = None;
+        self.progress.send_modify(|progress| {
+            progress.leader_epoch = None;
+            progress.failed = true;
+        });
+        self.fetch_waiters.wake_all();
     }
 
     /// Must be called under the append lock, so that high watermarks reach the log in order.
@@ -554,6 +609,9 @@ impl Commit for Partition {
     fn commit(&self, now: Timestamp) {
         // Cleared before the handle is taken: an append after this asks again.
         self.commit_requested.store(false, Ordering::Release);
+        if self.is_offline() {
+            return self.fail();
+        }
         let handle = self.with_log_blocking(|log| log.sync_handle());
         let synced = handle.sync();
         self.with_log_blocking(|log| match synced {
@@ -563,7 +621,10 @@ impl Commit for Partition {
                 self.on_flushed(log, up_to);
             }
             Err(error) => {
-                tracing::error!(target: "kafka.log.LogManager", "sync of {} failed: {error}", self.topic_partition);
+                tracing::error!(
+                    target: "kafka.log.LogManager",
+                    "sync of {} failed and is not tried again: {error}", self.topic_partition
+                );
                 log.on_sync_failed();
             }
         });

@@ -4,30 +4,42 @@
 //! beyond them, a start that would make an empty cluster beside existing data is refused.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 
 use milena_controller::METADATA_DIRECTORY;
 use milena_protocol::{TopicPartition, kafka_uuid};
 use milena_storage::disk::Disk;
+use milena_storage::error::DiskError;
 use milena_storage::log_dir::{MetaProperties, PartitionDirKind};
-use milena_storage::{Descriptors, LogDir};
+use milena_storage::{Descriptors, LogDir, LogDirError};
 use uuid::Uuid;
 
 use super::StartError;
 use crate::config::ServerConfig;
+use crate::replica::directories::FoundDir;
 
-/// The log dirs with their ids, and the id of the cluster.
+/// The log dirs with their ids, and the id of the cluster. One of several that cannot be used is left out, as in Kafka,
+/// unless the metadata log is to be in it.
 pub(super) fn open(
     config: &ServerConfig,
     disk: &Arc<dyn Disk>,
     descriptors: &Arc<Descriptors>,
-) -> Result<(Vec<(LogDir, Uuid)>, String), StartError> {
+) -> Result<(Vec<FoundDir>, String), StartError> {
     let mut dirs = Vec::with_capacity(config.log_dirs.len());
+    let mut unusable = Vec::new();
     let opened = config.log_dirs.iter().try_for_each(|path| {
-        dirs.push(LogDir::open(Arc::clone(disk), Arc::clone(descriptors), path)?);
+        match LogDir::open(Arc::clone(disk), Arc::clone(descriptors), path) {
+            Ok(dir) => dirs.push(dir),
+            Err(error) if may_be_left_out(config, path, &error) => unusable.push((path, error)),
+            Err(error) => return Err(StartError::from(error)),
+        }
         Ok(())
     });
     let checked = opened
+        .and_then(
+            |()| if dirs.is_empty() { unusable.pop().map_or(Ok(()), |(_, error)| Err(error.into())) } else { Ok(()) },
+        )
         .and_then(|()| check_places(config, &**disk, &dirs))
         .and_then(|()| check_copies(&dirs))
         .and_then(|()| check_identity(config, &dirs));
@@ -41,13 +53,36 @@ pub(super) fn open(
             return Err(error);
         }
     };
-    let mut formatted = Vec::with_capacity(dirs.len());
-    for mut dir in dirs {
-        let id = format(&mut dir, config.node_id, &cluster_id)?;
-        dir.begin()?;
-        formatted.push((dir, id));
+    let mut found = Vec::with_capacity(config.log_dirs.len());
+    let mut usable = dirs.into_iter().peekable();
+    for path in &config.log_dirs {
+        let Some(mut dir) = usable.next_if(|dir| dir.path() == path) else {
+            found.push(FoundDir { path: path.clone(), dir: None });
+            continue;
+        };
+        match format(&mut dir, config.node_id, &cluster_id).map_err(LogDirError::from) {
+            Ok(id) => found.push(FoundDir { path: path.clone(), dir: Some((dir, id)) }),
+            Err(error) if may_be_left_out(config, path, &error) => {
+                unusable.push((path, error));
+                found.push(FoundDir { path: path.clone(), dir: None });
+            }
+            Err(error) => return Err(error.into()),
+        }
     }
-    Ok((formatted, cluster_id))
+    for (path, error) in &unusable {
+        tracing::error!(
+            target: "kafka.log.LogManager",
+            "Failed to create or validate data directory {}: it is offline until the next start: {error}", path.display()
+        );
+    }
+    Ok((found, cluster_id))
+}
+
+/// A disk that fails or a damaged file concern one log dir. Without the one of the metadata log no broker starts, and a lock
+/// that another process holds means that two were started.
+fn may_be_left_out(config: &ServerConfig, path: &Path, error: &LogDirError) -> bool {
+    let is_needed = config.log_dirs.len() == 1 || *path == config.metadata_log_dir;
+    !is_needed && !matches!(error, LogDirError::Locked(_))
 }
 
 /// Metadata of an Apache Kafka, ours in the wrong place, or partitions without any.
@@ -120,8 +155,8 @@ fn check_identity(config: &ServerConfig, dirs: &[LogDir]) -> Result<Option<Strin
     Ok(cluster_id)
 }
 
-/// Writes what `meta.properties` lacks. Returns the directory's id.
-fn format(dir: &mut LogDir, node_id: i32, cluster_id: &str) -> Result<Uuid, StartError> {
+/// Writes what `meta.properties` lacks, and begins to use the directory. Returns its id.
+fn format(dir: &mut LogDir, node_id: i32, cluster_id: &str) -> Result<Uuid, DiskError> {
     let known = dir.meta_properties().cloned();
     let id = known.as_ref().and_then(|meta| meta.directory_id).unwrap_or_else(random_uuid);
     let meta = MetaProperties {
@@ -134,6 +169,7 @@ fn format(dir: &mut LogDir, node_id: i32, cluster_id: &str) -> Result<Uuid, Star
     if known.as_ref() != Some(&meta) {
         dir.write_meta_properties(meta)?;
     }
+    dir.begin()?;
     Ok(id)
 }
 
