@@ -215,6 +215,7 @@ fn reassignments(context: &mut Context<'_>) -> Outcome {
     ask("unknown-topic", asked("reassign-unknown", &[0]))?;
     ask("unknown-partition", asked("reassign", &[9]))?;
     ask("empty", ListPartitionReassignmentsRequest::default().with_topics(Some(Vec::new())).with_timeout_ms(30_000))?;
+    ask("no-time", asked("reassign", &[0]).with_timeout_ms(0))?;
     Ok(())
 }
 
