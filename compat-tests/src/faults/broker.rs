@@ -6,7 +6,12 @@ use std::{
     sync::Mutex,
 };
 
-use kafka_protocol::messages::{DescribeLogDirsRequest, MetadataRequest};
+use kafka_protocol::messages::{
+    DeleteTopicsRequest, DescribeConfigsRequest, DescribeLogDirsRequest, IncrementalAlterConfigsRequest,
+    MetadataRequest,
+    describe_configs_request::DescribeConfigsResource,
+    incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig},
+};
 use uuid::Uuid;
 
 use crate::{
@@ -16,9 +21,13 @@ use crate::{
     raw::{
         Batch, Connection,
         requests::{Topic, produce},
+        text, topic_name,
     },
     scenarios::produce::now_ms,
 };
+
+/// The resource type of topics.
+const TOPIC_RESOURCE: i8 = 2;
 
 /// One broker under test.
 pub(crate) struct Broker {
@@ -184,13 +193,48 @@ impl Connected {
         Ok(response.results.iter().map(|row| (PathBuf::from(row.log_dir.as_str()), row.error_code)).collect())
     }
 
-    /// The error code of a Produce of one small batch with `acks=all`.
-    pub(crate) fn produce(&self, topic: &str, partition: i32) -> Outcome<i16> {
-        let batch = Batch::new(now_ms(), &["probe"]).encode();
+    /// The error code of a Produce of one record with `acks=all`.
+    pub(crate) fn produce(&self, topic: &str, partition: i32, value: &str) -> Outcome<i16> {
+        let batch = Batch::new(now_ms(), &[value]).encode();
         let request = produce(9, -1, Topic { name: topic, id: Uuid::nil() }, &[(partition, batch)]);
         let response =
             Connection::open(&self.bootstrap)?.call(9, &request)?.response().ok_or("no answer to Produce")?;
         Ok(response.responses[0].partition_responses[0].error_code)
+    }
+
+    /// Deletes a topic.
+    pub(crate) fn delete_topic(&self, topic: &str) -> Outcome {
+        let request = DeleteTopicsRequest::default().with_topic_names(vec![topic_name(topic)]).with_timeout_ms(30_000);
+        let response = Connection::open(&self.bootstrap)?.call(5, &request)?.response().ok_or("no DeleteTopics")?;
+        let code = response.responses[0].error_code;
+        if code == 0 { Ok(()) } else { Err(format!("DeleteTopics of {topic} answered {code}").into()) }
+    }
+
+    /// Sets one config of a topic.
+    pub(crate) fn set_topic_config(&self, topic: &str, key: &str, value: &str) -> Outcome {
+        let config = AlterableConfig::default().with_name(text(key)).with_value(Some(text(value)));
+        let resource = AlterConfigsResource::default()
+            .with_resource_type(TOPIC_RESOURCE)
+            .with_resource_name(text(topic))
+            .with_configs(vec![config]);
+        let request = IncrementalAlterConfigsRequest::default().with_resources(vec![resource]);
+        let answer = Connection::open(&self.bootstrap)?.call(1, &request)?;
+        let response = answer.response().ok_or("no answer to IncrementalAlterConfigs")?;
+        let code = response.responses[0].error_code;
+        if code == 0 { Ok(()) } else { Err(format!("IncrementalAlterConfigs of {topic} answered {code}").into()) }
+    }
+
+    /// One config of a topic.
+    pub(crate) fn topic_config(&self, topic: &str, key: &str) -> Outcome<String> {
+        let resource = DescribeConfigsResource::default()
+            .with_resource_type(TOPIC_RESOURCE)
+            .with_resource_name(text(topic))
+            .with_configuration_keys(Some(vec![text(key)]));
+        let request = DescribeConfigsRequest::default().with_resources(vec![resource]);
+        let answer = Connection::open(&self.bootstrap)?.call(4, &request)?;
+        let response = answer.response().ok_or("no answer to DescribeConfigs")?;
+        let row = response.results.first().and_then(|result| result.configs.first()).ok_or("no such config")?;
+        Ok(row.value.as_ref().map(|value| value.to_string()).unwrap_or_default())
     }
 
     /// The names of all topics.

@@ -101,7 +101,7 @@ impl TwoDirs {
         // Not tried again: nothing but a restart brings it back.
         for partition in 0..PARTITIONS {
             if self.broker.log_dir_of(TOPIC, partition)? == 0 {
-                let code = self.broker.connected().produce(TOPIC, partition)?;
+                let code = self.broker.connected().produce(TOPIC, partition, "probe")?;
                 require(code == STORAGE_ERROR, || format!("a failed log dir answers {code} to a Produce"))?;
             }
         }
