@@ -139,6 +139,8 @@ impl Broker {
     /// Ends the broker as an operator would, and removes its directory.
     pub(crate) fn stop(mut self) -> Outcome {
         pinned::signal(self.pid(), "TERM")?;
+        // A paused process hears of it only when it goes on.
+        pinned::signal(self.pid(), "CONT")?;
         let give_up = Instant::now() + STOP_TIMEOUT;
         while self.child.try_wait()?.is_none() {
             if Instant::now() > give_up {
