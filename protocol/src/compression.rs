@@ -2,7 +2,7 @@
 //!
 //! Decompression never trusts a declared size: memory grows with what is really produced and stops at the caller's
 //! bound. Compression writes what Kafka writes: snappy in xerial's framing with blocks of 32 KiB, lz4 as a frame of
-//! independent 64 KiB blocks (Java refuses dependent ones, so they are refused here, too).
+//! independent 64 KiB blocks without checksums (Java refuses dependent ones, so they are refused here, too).
 //! Source: `org.apache.kafka.common.compress.*`, `org.xerial.snappy.Snappy{Input,Output}Stream`.
 
 mod lz4_of_magic_0;
@@ -243,6 +243,7 @@ pub fn compress(codec: Codec, level: Level, input: &[u8]) -> Result<Vec<u8>, Com
                 .block_size(lz4::BlockSize::Max64KB)
                 .block_mode(lz4::BlockMode::Independent)
                 .checksum(lz4::ContentChecksum::NoChecksum)
+                .block_checksum(lz4::liblz4::BlockChecksum::NoBlockChecksum)
                 .build(Vec::with_capacity(input.len() / 2))
                 .map_err(encoder)?;
             lz4.write_all(input).map_err(encoder)?;

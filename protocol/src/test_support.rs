@@ -26,7 +26,17 @@ fn named_hex(file: &str, name: &str) -> Vec<u8> {
         .lines()
         .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '))
         .unwrap_or_else(|| panic!("{name} is not in the file"));
-    let digits: Vec<u8> = hex.chars().map(|digit| digit.to_digit(16).unwrap() as u8).collect();
+    self::hex(hex)
+}
+
+/// The fields behind `kind` of the lines of `tests/golden/message_sets.txt`; see `MessageSets.java` there.
+pub(crate) fn message_set_goldens(kind: &'static str) -> impl Iterator<Item = Vec<&'static str>> {
+    let lines = include_str!("../tests/golden/message_sets.txt").lines();
+    lines.filter_map(move |line| Some(line.strip_prefix(kind)?.strip_prefix('|')?.split('|').collect()))
+}
+
+pub(crate) fn hex(text: &str) -> Vec<u8> {
+    let digits: Vec<u8> = text.chars().map(|digit| digit.to_digit(16).unwrap() as u8).collect();
     digits.chunks(2).map(|pair| pair[0] << 4 | pair[1]).collect()
 }
 

@@ -78,6 +78,17 @@ pub fn down_convert(
     first_offset: Offset,
     converted_bytes_max: usize,
 ) -> Result<DownConverted, DownConvertError> {
+    convert_up_to(batches.len(), batches, target, first_offset, converted_bytes_max)
+}
+
+/// As [`down_convert`] with the size of the message set behind its first batch bounded otherwise.
+fn convert_up_to(
+    bytes_max: usize,
+    batches: &[u8],
+    target: Magic,
+    first_offset: Offset,
+    converted_bytes_max: usize,
+) -> Result<DownConverted, DownConvertError> {
     let mut converter = Converter { target, first_offset, converted_bytes_max, scratch: Vec::new() };
     let mut converted = DownConverted { message_set: Vec::new(), next_offset: first_offset };
     let mut rest = batches;
@@ -89,7 +100,7 @@ pub fn down_convert(
             Ok(batch) => batch,
         };
         let bytes = converted.message_set.len() + batch.messages.len();
-        if !converted.message_set.is_empty() && bytes > batches.len() {
+        if !converted.message_set.is_empty() && bytes > bytes_max {
             break;
         }
         if converted.message_set.is_empty() {
