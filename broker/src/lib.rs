@@ -20,6 +20,7 @@ use std::sync::Arc;
 
 use milena_controller::Controller;
 use milena_storage::disk::{Disk, OsDisk};
+use milena_storage::planted;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -47,7 +48,7 @@ impl Broker {
     /// Must run within a multi-threaded tokio runtime. On an error nothing of the data has been changed beyond what a
     /// next start would do anyway.
     pub async fn start(config: ServerConfig) -> Result<Self, StartError> {
-        Self::start_on(config, Arc::new(OsDisk)).await
+        Self::start_on(config, planted::disk(Arc::new(OsDisk))).await
     }
 
     /// The same on another disk: one that fails when a test wants it to.

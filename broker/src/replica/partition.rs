@@ -14,6 +14,7 @@ use milena_protocol::file_range::FileRange;
 use milena_protocol::{LeaderEpoch, Offset, Timestamp, TopicPartition};
 use milena_storage::error::{CorruptFile, DiskError};
 use milena_storage::leader_epochs::EpochEndOffset;
+use milena_storage::planted::{self, Bug};
 use milena_storage::{
     AbortedTransaction, AppendError, AppendInfo, AppendOrigin, Log, LogConfig, LogReader, ReadError, StorageError,
     Unverified,
@@ -398,6 +399,7 @@ impl Partition {
             }
         }
         let upper_bound = match spec.isolation {
+            _ if planted::is(Bug::ServeAboveHighWatermark) => self.reader.log_end_offset(),
             Isolation::ReadUncommitted => high_watermark,
             Isolation::ReadCommitted => last_stable_offset,
         };

@@ -14,6 +14,7 @@ mod log;
 mod log_config;
 pub mod log_dir;
 pub mod offset_index;
+pub mod planted;
 pub mod producer_state;
 mod recovery;
 mod replay;

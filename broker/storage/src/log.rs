@@ -27,6 +27,7 @@ use crate::disk::{Disk, Open};
 use crate::error::{DiskError, StorageError};
 use crate::leader_epochs::LeaderEpochs;
 use crate::log_config::LogConfig;
+use crate::planted::{self, Bug};
 use crate::producer_state::ProducerState;
 use crate::recovery;
 use crate::segment::{Place, SNAPSHOT, Segment};
@@ -313,7 +314,7 @@ impl Log {
 
     /// Everything below is on stable storage; for `recovery-point-offset-checkpoint`.
     pub fn recovery_point(&self) -> Offset {
-        self.recovery_point
+        if planted::is(Bug::RecoveryPointAhead) { self.log_end_offset } else { self.recovery_point }
     }
 
     /// Records appended since the last sync: what `flush.messages` counts.

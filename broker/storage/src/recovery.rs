@@ -22,6 +22,7 @@ use crate::disk::DirEntry;
 use crate::error::{CorruptFile, DiskError, InconsistentTopicId, ReadError, StorageError};
 use crate::leader_epochs::LeaderEpochs;
 use crate::log::{OpenLog, RecoveryReport};
+use crate::planted::{self, Bug};
 use crate::producer_state::ProducerState;
 use crate::replay::{apply, end_txn_of, replay, walk_headers};
 use crate::segment::{INDEX, LOG, Place, SNAPSHOT, Segment, SegmentFiles, TIME_INDEX, TRANSACTION_INDEX};
@@ -147,7 +148,7 @@ impl Loader<'_> {
         let open = self.open;
         let mut segments: Vec<Arc<Segment>> =
             files.iter().map(|(&base, files)| Arc::new(Segment::existing(self.place, base, files, open.now))).collect();
-        let first_unflushed = if open.clean_shutdown {
+        let first_unflushed = if open.clean_shutdown || planted::is(Bug::TrustStaleCheckpoint) {
             segments.len()
         } else {
             segments.partition_point(|segment| segment.base_offset() <= open.recovery_point).saturating_sub(1)
@@ -212,6 +213,12 @@ impl Loader<'_> {
             })?;
         }
         self.remove_stray_snapshots(&mut snapshots, &segments)?;
+        if planted::is(Bug::ForgetProducerState) {
+            producers = ProducerState::default();
+        }
+        if planted::is(Bug::ReuseOffset) && log_end_offset > log_start_offset {
+            log_end_offset -= 1;
+        }
         Ok(Loaded {
             segments,
             log_start_offset,
@@ -323,7 +330,7 @@ impl Loader<'_> {
         end: &mut Offset,
     ) -> Result<bool, StorageError> {
         let mut aborted = Vec::new();
-        let scanned = self.scan(segment, |batch| {
+        let mut scanned = self.scan(segment, |batch| {
             *tail.leader_epochs_changed |= assign_newer(tail.leader_epochs, batch.header());
             aborted.extend(apply(tail.producers, batch.header(), end_txn_of(batch)));
         })?;
@@ -333,6 +340,9 @@ impl Loader<'_> {
             return Err(CorruptFile { path: segment.path(LOG), position, reason }.into());
         }
         *end = scanned.next_offset;
+        if planted::is(Bug::KeepTornTail) {
+            scanned.recovered.valid_bytes = scanned.file_bytes;
+        }
         let valid_bytes = scanned.recovered.valid_bytes;
         let is_cut = valid_bytes < scanned.file_bytes;
         if is_cut {

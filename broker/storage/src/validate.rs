@@ -37,6 +37,7 @@ pub use self::error::{RecordFault, RecordRejection, ValidationError};
 use self::walk::{Walked, walk};
 use crate::log::AppendOrigin;
 use crate::log_config::{CompressionType, LogConfig};
+use crate::planted::{self, Bug};
 
 /// First version of Produce that must hold exactly one batch of format 2 for each partition.
 const FIRST_PRODUCE_OF_BATCHES: i16 = 3;
@@ -205,7 +206,7 @@ pub fn prepare(
     }
     check_message_size(size, config)?;
     let computed = view.computed_crc();
-    if computed != header.crc {
+    if computed != header.crc && !planted::is(Bug::SkipCrcOfProducers) {
         return Err(ValidationError::WrongCrc { stored: header.crc, computed });
     }
     let source = header.attributes.codec().map_err(|id| ValidationError::UnknownCodec { id })?;
