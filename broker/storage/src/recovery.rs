@@ -24,7 +24,7 @@ use crate::leader_epochs::LeaderEpochs;
 use crate::log::{OpenLog, RecoveryReport};
 use crate::planted::{self, Bug};
 use crate::producer_state::ProducerState;
-use crate::replay::{apply, end_txn_of, replay, walk_headers};
+use crate::replay::{apply, replay, walk_headers};
 use crate::segment::{INDEX, LOG, Place, SNAPSHOT, Segment, SegmentFiles, TIME_INDEX, TRANSACTION_INDEX};
 use crate::transaction_index::AbortedTransaction;
 
@@ -284,11 +284,17 @@ impl Loader<'_> {
         let known = tail.segments.get(..tail.first_unflushed).unwrap_or_default();
         let oldest = known.first().map_or(first_base, |segment| segment.base_offset());
         replay(known, from.max(oldest), first_base, |header, marker| apply(tail.producers, header, marker))?;
+        // A snapshot of an older place is dropped below as a stray one: what was read from it must be found again.
+        if from != first_base && !tail.producers.is_empty() {
+            self.snapshot_tail(tail, first_base)?;
+        }
         let mut end = first_base;
         let mut index = tail.first_unflushed;
         while let Some(segment) = tail.segments.get(index).map(Arc::clone) {
-            // A power cut can take the end of a segment and leave the name of the next one. Compaction leaves such holes on purpose.
-            if segment.base_offset() > end && !self.open.config.cleanup_policy.compact {
+            // A power cut can take the end of a segment and leave the name of the next one. Compaction leaves such holes on purpose. A segment that
+            // begins below the end is no part of this log: an offset would have two values.
+            let is_hole = segment.base_offset() > end && !self.open.may_have_holes();
+            if is_hole || segment.base_offset() < end {
                 if end < self.open.recovery_point {
                     let reason = format!("the segment begins at offset {} where {end} is next", segment.base_offset());
                     return Err(CorruptFile { path: segment.path(LOG), position: 0, reason }.into());
@@ -330,9 +336,9 @@ impl Loader<'_> {
         end: &mut Offset,
     ) -> Result<bool, StorageError> {
         let mut aborted = Vec::new();
-        let mut scanned = self.scan(segment, |batch| {
-            *tail.leader_epochs_changed |= assign_newer(tail.leader_epochs, batch.header());
-            aborted.extend(apply(tail.producers, batch.header(), end_txn_of(batch)));
+        let mut scanned = self.scan(segment, |header, marker| {
+            *tail.leader_epochs_changed |= assign_newer(tail.leader_epochs, header);
+            aborted.extend(apply(tail.producers, header, marker));
         })?;
         if let Some((position, reason)) = scanned.bad
             && scanned.next_offset < self.open.recovery_point

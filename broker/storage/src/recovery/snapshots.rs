@@ -21,7 +21,7 @@ impl Loader<'_> {
 
     /// Remove the snapshots above `offset`.
     pub(super) fn drop_snapshots(&mut self, snapshots: &mut BTreeSet<Offset>, offset: Offset) -> Result<(), DiskError> {
-        for above in snapshots.split_off(&offset.saturating_add(1)) {
+        for above in snapshots.extract_if(offset.., |&at| at > offset).collect::<Vec<_>>() {
             self.remove(&snapshot_name(above))?;
         }
         Ok(())
