@@ -10,13 +10,13 @@
 use std::io;
 
 use bytes::BytesMut;
+use milena_protocol::BatchView;
 use milena_protocol::file_range::{Chunk, FileRange};
 use milena_protocol::legacy::message_set::MessageView;
-use milena_protocol::record_batch::size_at_start;
-use milena_protocol::{BatchView, Offset};
+use milena_protocol::record_batch::{BatchError, size_at_start};
 use milena_storage::error::{CorruptFile, DiskError};
 use milena_storage::planted::{self, Bug};
-use milena_storage::{Unverified, disk};
+use milena_storage::{RangeCheck, disk};
 
 use crate::replica::partition::{Partition, PartitionError};
 
@@ -35,42 +35,27 @@ const OVERHEAD_BYTES: usize = milena_protocol::record_batch::LOG_OVERHEAD;
 #[derive(Debug, thiserror::Error)]
 pub enum ColdReadError {
     /// The device refused.
-    #[error("the disk failed: {0}")]
-    Disk(#[from] io::Error),
-    /// A batch is not what was written.
-    #[error("the batch at byte {position} does not match its checksum")]
-    Corrupt {
-        /// Where in the file.
-        position: u64,
-    },
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+    /// A batch is not what was written, or not where it was written.
+    #[error("{0}")]
+    Corrupt(CorruptFile),
 }
 
 impl ColdReadError {
     /// A device that refuses takes its log dir offline, a damaged batch its partition; nothing of it is sent.
-    pub fn take_offline(self, partition: &Partition, offset: Offset) -> PartitionError {
-        let path = partition.reader().path_of(offset);
+    pub fn take_offline(self, partition: &Partition) -> PartitionError {
         match self {
-            Self::Disk(source) if source.kind() == io::ErrorKind::UnexpectedEof => {
-                let reason = "the file is shorter than what was written to it".to_owned();
-                partition.on_damage(&CorruptFile { path, position: 0, reason })
-            }
-            Self::Disk(source) => partition.on_read_failure(DiskError::new("read", &path)(source)),
-            Self::Corrupt { position } => {
-                let reason = "the batch does not match its checksum".to_owned();
-                partition.on_damage(&CorruptFile { path, position, reason })
-            }
+            Self::Disk(error) => partition.on_read_failure(error),
+            Self::Corrupt(damage) => partition.on_damage(&damage),
         }
     }
 }
 
 /// Makes a range into something that can be sent without waiting for the device. `just_written`: it ends at the log's
-/// end and was appended moments ago. What is `unverified` is checked even if it is in the page cache.
-pub async fn ready(
-    range: FileRange,
-    just_written: bool,
-    unverified: Option<Unverified>,
-) -> Result<Chunk, ColdReadError> {
-    if unverified.is_none()
+/// end and was appended moments ago. What this process has neither written nor verified is checked even if it is in the page cache.
+pub async fn ready(range: FileRange, just_written: bool, check: RangeCheck) -> Result<Chunk, ColdReadError> {
+    if check.is_verified()
         && let Some(descriptor) = range.source.descriptor()
     {
         if range.len < READ_BELOW_BYTES {
@@ -82,16 +67,16 @@ pub async fn ready(
             return Ok(Chunk::File(range));
         }
     }
+    let path = check.path();
     let checked = tokio::task::spawn_blocking(move || {
-        let verified = read_and_check(&range)?;
-        if let Some(unverified) = unverified {
-            unverified.verified_up_to(verified);
-        }
+        let mut reading = Reading { range: &range, check, buffer: Vec::new() };
+        let verified = reading.read_and_check()?;
+        reading.check.verified_up_to(verified);
         Ok(range)
     });
     match checked.await {
         Ok(result) => result.map(Chunk::File),
-        Err(_) => Err(io::Error::other("the reading thread ended").into()),
+        Err(_) => Err(DiskError::new("read", &path)(io::Error::other("the reading thread ended")).into()),
     }
 }
 
@@ -103,75 +88,101 @@ fn probes(range: &FileRange) -> impl Iterator<Item = u64> {
     std::iter::once(end.saturating_sub(1)).chain((range.position..end).step_by(PROBE_STEP_BYTES))
 }
 
-/// Reads what lies in the range, and verifies every batch that ends in it. Answers where the last of them ends.
-fn read_and_check(range: &FileRange) -> Result<u64, ColdReadError> {
-    let end = range.position + range.len as u64;
-    let mut position = range.position;
-    let mut buffer = Vec::new();
-    while position < end {
-        let step = ((end - position) as usize).min(STEP_BYTES);
-        fill(range, &mut buffer, position, step)?;
-        let mut checked = 0;
-        while let Some(size) = buffer.get(checked..).and_then(batch_size) {
-            let from = position + checked as u64;
-            if from + size as u64 > end {
-                // A fetch may end within a batch; the client drops that part. A damaged length only looks like that.
-                return if is_sound_at(range, from, size)? {
-                    Ok(from)
+/// A cold range as it is read.
+struct Reading<'a> {
+    range: &'a FileRange,
+    check: RangeCheck,
+    buffer: Vec<u8>,
+}
+
+impl Reading<'_> {
+    /// Reads what lies in the range, and verifies every batch that begins in it. Answers where the last whole one ends.
+    fn read_and_check(&mut self) -> Result<u64, ColdReadError> {
+        let end = self.range.position + self.range.len as u64;
+        let mut position = self.range.position;
+        while position < end {
+            let step = ((end - position) as usize).min(STEP_BYTES);
+            self.fill(position, step)?;
+            let mut checked = 0;
+            while let Some(size) = self.buffer.get(checked..).and_then(batch_size) {
+                let from = position + checked as u64;
+                if from + size as u64 > end {
+                    // A fetch may end within a batch; the client drops that part. A damaged length only looks like that.
+                    self.fill(from, size)?;
+                    return self.verify(0, size, from).map(|()| from);
+                }
+                if checked + size > self.buffer.len() {
+                    if checked > 0 {
+                        break;
+                    }
+                    self.fill(position, size)?;
+                }
+                self.verify(checked, size, from)?;
+                checked += size;
+            }
+            if checked == 0 {
+                return if self.buffer.len() < OVERHEAD_BYTES {
+                    Ok(position)
                 } else {
-                    Err(ColdReadError::Corrupt { position: from })
+                    Err(self.corrupt(position, "what stands here is no batch"))
                 };
             }
-            if checked + size > buffer.len() {
-                if checked > 0 {
-                    break;
-                }
-                fill(range, &mut buffer, position, size)?;
-            }
-            if !buffer.get(checked..checked + size).is_some_and(is_sound) {
-                return Err(ColdReadError::Corrupt { position: from });
-            }
-            checked += size;
+            position += checked as u64;
         }
-        if checked == 0 {
-            return if buffer.len() < OVERHEAD_BYTES { Ok(position) } else { Err(ColdReadError::Corrupt { position }) };
+        Ok(position)
+    }
+
+    /// Reads `len` bytes; nothing is allocated for a length that the file cannot hold.
+    fn fill(&mut self, position: u64, len: usize) -> Result<(), ColdReadError> {
+        let last = position + (len as u64).saturating_sub(1);
+        let source = &self.range.source;
+        let is_large = len > STEP_BYTES;
+        let read = if is_large { source.read_exact_at(&mut [0], last) } else { Ok(()) };
+        let read = read.and_then(|()| {
+            self.buffer.resize(len, 0);
+            source.read_exact_at(&mut self.buffer, position)
+        });
+        read.map_err(|error| match error.kind() {
+            io::ErrorKind::UnexpectedEof => self.corrupt(position, "the batch reaches beyond the end of the file"),
+            _ => DiskError::new("read", &self.check.path())(error).into(),
+        })
+    }
+
+    /// Whether a whole batch, or message of an older magic, is the one that was written here.
+    fn verify(&mut self, from: usize, size: usize, position: u64) -> Result<(), ColdReadError> {
+        let bytes = self.buffer.get(from..from + size).unwrap_or_default();
+        let (crc_is_valid, is_in_place) = match bytes.get(MAGIC_OFFSET) {
+            Some(0 | 1) => match MessageView::parse(bytes) {
+                Ok(message) => (message.crc_is_valid(), self.check.follows_message(message.offset())),
+                Err(_) => (false, true),
+            },
+            _ => match BatchView::parse(bytes) {
+                Ok(batch) => (batch.crc_is_valid(), self.check.follows(batch.header())),
+                Err(_) => (false, true),
+            },
+        };
+        if planted::is(Bug::SkipCrcOfColdReads) || (crc_is_valid && is_in_place) {
+            return Ok(());
         }
-        position += checked as u64;
+        let reason = if crc_is_valid {
+            "the batch has offsets that do not belong here"
+        } else {
+            "the batch does not match its checksum"
+        };
+        Err(self.corrupt(position, reason))
     }
-    Ok(position)
-}
 
-/// Whether a whole batch, or message of an older magic, has the checksum it was written with.
-fn is_sound(bytes: &[u8]) -> bool {
-    if planted::is(Bug::SkipCrcOfColdReads) {
-        return true;
+    fn corrupt(&self, position: u64, reason: &str) -> ColdReadError {
+        ColdReadError::Corrupt(CorruptFile { path: self.check.path(), position, reason: reason.to_owned() })
     }
-    match bytes.get(MAGIC_OFFSET) {
-        Some(0 | 1) => MessageView::parse(bytes).is_ok_and(|message| message.crc_is_valid()),
-        _ => BatchView::parse(bytes).is_ok_and(|batch| batch.crc_is_valid()),
-    }
-}
-
-/// The same for one that reaches beyond the range; one that the file does not hold is not sound.
-fn is_sound_at(range: &FileRange, position: u64, size: usize) -> io::Result<bool> {
-    let is_whole = |read: io::Result<()>| match read {
-        Ok(()) => Ok(true),
-        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
-        Err(error) => Err(error),
-    };
-    // Nothing is allocated for a length that the file cannot hold.
-    if !is_whole(range.source.read_exact_at(&mut [0], position + size as u64 - 1))? {
-        return Ok(false);
-    }
-    let mut bytes = vec![0; size];
-    Ok(is_whole(range.source.read_exact_at(&mut bytes, position))? && is_sound(&bytes))
-}
-
-fn fill(range: &FileRange, buffer: &mut Vec<u8>, position: u64, len: usize) -> io::Result<()> {
-    buffer.resize(len, 0);
-    range.source.read_exact_at(buffer, position)
 }
 
 fn batch_size(bytes: &[u8]) -> Option<usize> {
-    if bytes.len() < OVERHEAD_BYTES { None } else { size_at_start(bytes).ok() }
+    if bytes.len() < OVERHEAD_BYTES {
+        return None;
+    }
+    match size_at_start(bytes) {
+        Ok(size) | Err(BatchError::OldMagic { size_in_bytes: size, .. }) => Some(size),
+        Err(_) => None,
+    }
 }

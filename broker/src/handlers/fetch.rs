@@ -1,12 +1,15 @@
 //! Fetch (key 1): batches from partitions this broker leads, as they lie in the segment files.
 //!
-//! Versions 4-18: v5 log start offset, v7 sessions (KIP-227), v9 leader epoch (KIP-320), v11 rack (KIP-392), v12
+//! Versions 0-18: v0-3 are sent message sets ([`converted`]), v1 throttle time, v3 limit of the whole answer (KIP-74), v4
+//! isolation level and batches (KIP-98), v5 log start offset, v7 sessions (KIP-227), v9 leader epoch (KIP-320), v11 rack (KIP-392), v12
 //! flexible and diverging epochs (KIP-595), v13 topic ids (KIP-516), v15 replica state (KIP-903), v16 node endpoints
 //! (KIP-951), v17 directory id (KIP-853), v18 the follower's high watermark (KIP-1166).
 //!
 //! The answer comes at once if there is nothing to wait for, if enough bytes are there, or if a partition has
 //! something to tell; else the request waits, without polling, for bytes or its deadline.
 //! Source: `KafkaApis.handleFetchRequest`, `ReplicaManager.fetchMessages`, `DelayedFetch`.
+
+mod converted;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,12 +22,14 @@ use milena_protocol::fetch_response::{
     AbortedTransaction, EpochEndOffset, FetchResponse, LeaderIdAndEpoch, NodeEndpoint, PartitionResponse, TopicResponse,
 };
 use milena_protocol::file_range::Chunk;
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::common::{code_of, endpoint};
 use super::context::Context;
 use super::{Reply, decode};
 use crate::fetch::session::{Kind, Sent, SessionRequest, TopicKey, Wanted};
+use crate::fetch::convert::ANSWER_BYTES_MAX;
 use crate::fetch::wait::FetchWaiter;
 use crate::fetch::warm;
 use crate::replica::partition::{FetchSpec, Fetched, Isolation, Partition};
@@ -32,6 +37,8 @@ use crate::replica::partition::{FetchSpec, Fetched, Isolation, Partition};
 const SESSIONS: i16 = 7;
 const TOPIC_IDS: i16 = 13;
 const NODE_ENDPOINTS: i16 = 16;
+/// First version whose clients know KAFKA_STORAGE_ERROR; those before are told to look for the leader again.
+const STORAGE_ERROR: i16 = 6;
 
 /// One partition of the answer.
 struct Row {
@@ -78,8 +85,10 @@ pub(super) async fn handle(context: &Context<'_>, body: BytesMut) -> Reply {
         Ok(begun) => begun,
         Err(error) => return respond(context, FetchResponse { error_code: error.code(), ..empty_response() }),
     };
-    let rows = read_when_ready(context, &request, isolation, &wanted).await;
-    let rows = make_ready(rows).await;
+    let rows = match converted::magic(context.version) {
+        Some(magic) => converted::read(context, &request, magic, &wanted).await,
+        None => make_ready(read_when_ready(context, &request, isolation, &wanted, deadline(&request)).await).await,
+    };
     finish(context, kind, rows)
 }
 
@@ -117,20 +126,23 @@ fn wanted_and_forgotten(version: i16, request: &FetchRequest) -> (Vec<Wanted>, V
     (wanted, forgotten.collect())
 }
 
+/// When the answer must leave; `None` for at once.
+fn deadline(request: &FetchRequest) -> Option<Instant> {
+    (request.max_wait_ms > 0).then(|| Instant::now() + Duration::from_millis(request.max_wait_ms as u64))
+}
+
 async fn read_when_ready(
     context: &Context<'_>,
     request: &FetchRequest,
     isolation: Isolation,
     wanted: &[Wanted],
+    deadline: Option<Instant>,
 ) -> Vec<Row> {
     let max_bytes = request.max_bytes.min(context.node.settings().fetch_max_bytes);
     let min_bytes = i64::from(request.min_bytes.min(max_bytes));
     let read = || read_all(context, request, isolation, wanted, max_bytes);
     let rows = read();
-    if request.max_wait_ms <= 0 || is_ready(&rows, isolation, min_bytes) {
-        return rows;
-    }
-    let deadline = tokio::time::Instant::now() + Duration::from_millis(request.max_wait_ms as u64);
+    let Some(deadline) = deadline.filter(|_| !is_ready(&rows, isolation, min_bytes)) else { return rows };
     let waiter = FetchWaiter::new();
     let mut rows = rows;
     loop {
@@ -158,6 +170,9 @@ fn read_all(
     max_bytes: i32,
 ) -> Vec<Row> {
     let (image, now) = (context.node.image(), context.node.now());
+    // What is converted is counted then; here each partition is planned to have its say.
+    let is_converted = converted::magic(context.version).is_some();
+    let batch_bytes_max = if is_converted { ANSWER_BYTES_MAX as i32 } else { i32::MAX };
     let mut left = max_bytes;
     let mut nothing_yet = true;
     let mut rows = Vec::with_capacity(wanted.len());
@@ -166,9 +181,9 @@ fn read_all(
             current_leader_epoch: wanted.current_leader_epoch,
             fetch_offset: wanted.fetch_offset,
             last_fetched_epoch: wanted.last_fetched_epoch,
-            max_bytes: left.min(wanted.max_bytes),
+            max_bytes: left.min(wanted.max_bytes).min(batch_bytes_max),
             isolation,
-            min_one_batch: nothing_yet,
+            min_one_batch: nothing_yet || is_converted,
             now,
         };
         let row = read_one(context, &image, request, wanted, spec);
@@ -263,10 +278,10 @@ async fn make_ready(mut rows: Vec<Row>) -> Vec<Row> {
     for row in &mut rows {
         let Ok(fetched) = &mut row.outcome else { continue };
         let Some(range) = fetched.range.take() else { continue };
-        let Some(partition) = &row.partition else { continue };
-        match warm::ready(range, fetched.just_written, fetched.unverified.take()).await {
+        let (Some(partition), Some(check)) = (&row.partition, fetched.check.take()) else { continue };
+        match warm::ready(range, fetched.just_written, check).await {
             Ok(chunk) => row.records = Some(chunk),
-            Err(error) => row.outcome = Err(code_of(&error.take_offline(partition, row.wanted.fetch_offset))),
+            Err(error) => row.outcome = Err(code_of(&error.take_offline(partition))),
         }
     }
     rows
@@ -282,7 +297,10 @@ fn finish(context: &Context<'_>, kind: Kind, rows: Vec<Row>) -> Reply {
     }
     for (row, _) in rows.into_iter().zip(answered).filter(|(_, answered)| *answered) {
         let (topic, topic_id) = (Arc::clone(&row.topic), row.topic_id);
-        let partition = answer_row(row);
+        let mut partition = answer_row(row);
+        if context.version < STORAGE_ERROR && partition.error_code == ResponseError::KafkaStorageError.code() {
+            partition.error_code = ResponseError::NotLeaderOrFollower.code();
+        }
         match response.responses.last_mut() {
             Some(last) if last.topic == topic && last.topic_id == topic_id => last.partitions.push(partition),
             _ => response.responses.push(TopicResponse { topic, topic_id, partitions: vec![partition] }),

@@ -1,6 +1,7 @@
 //! Produce (key 0): append record batches to partitions this broker leads.
 //!
-//! Versions 3-13: v5 log start offset, v8 record errors (KIP-467), v9 flexible, v10 current leader in the answer
+//! Versions 0-13: v0-2 carry message sets, which become one batch (or batches: 3.9 lets them), v1 throttle time, v2
+//! time of the append, v3 transactional id, v5 log start offset, v8 record errors (KIP-467), v9 flexible, v10 current leader in the answer
 //! (KIP-951), v11 TRANSACTION_ABORTABLE, v12 implicit transaction partitions (KIP-890), v13 topic ids (KIP-516).
 //!
 //! Order of checks, as in `KafkaApis.handleProduceRequest`: transactional id, existence, batch format; then acks,
@@ -32,6 +33,8 @@ use super::context::{Context, Head};
 use super::{Reply, encode};
 use crate::replica::partition::{AckWait, AppendFailure, Appended, Partition, PartitionError};
 
+/// First version whose records are batches.
+const BATCHES: i16 = 3;
 const TOPIC_IDS: i16 = 13;
 /// First version whose answer has room for record errors and a message.
 const RECORD_ERRORS: i16 = 8;
@@ -202,8 +205,13 @@ async fn append(
     if is_internal(&topic.name) && context.client_id != ADMIN_CLIENT {
         return Err(ResponseError::InvalidTopicException.into());
     }
-    let header = BatchHeader::parse(&records).map_err(|_| ResponseError::CorruptMessage)?;
-    if header.attributes.is_transactional() {
+    let origin = if context.version < BATCHES { AppendOrigin::OldClient } else { AppendOrigin::Client };
+    let is_transactional = match BatchHeader::parse(&records) {
+        Ok(header) => header.attributes.is_transactional(),
+        Err(_) if origin == AppendOrigin::OldClient => false,
+        Err(_) => return Err(ResponseError::CorruptMessage.into()),
+    };
+    if is_transactional {
         return Err(match context.version {
             ..=10 => ResponseError::InvalidTxnState,
             11 => ResponseError::TransactionAbortable,
@@ -212,7 +220,7 @@ async fn append(
         .into());
     }
     let partition = hosted(context, topic.id, partition.index)?;
-    match partition.append(records, AppendOrigin::Client, acks, now).await {
+    match partition.append(records, origin, acks, now).await {
         Ok(appended) => Ok((appended, partition)),
         Err(failure) => Err(refusal_of(&failure, partition.reader().log_start_offset())),
     }
@@ -235,11 +243,12 @@ fn refusal_of(failure: &AppendFailure, log_start_offset: i64) -> Refusal {
             return Refusal { log_start_offset, ..code.into() };
         }
         AppendError::UnexpectedAppendOffset(_) => ResponseError::UnknownServerError,
-        AppendError::DiskFull(error) | AppendError::Disk(error) => {
+        AppendError::Disk(error) => {
             tracing::error!(target: "kafka.server.ReplicaManager", "Error processing append operation: {error}");
             ResponseError::KafkaStorageError
         }
-        AppendError::Offline => ResponseError::KafkaStorageError,
+        // The partition has said it, once.
+        AppendError::DiskFull(_) | AppendError::Corrupt(_) | AppendError::Offline => ResponseError::KafkaStorageError,
     };
     code.into()
 }

@@ -16,8 +16,8 @@ use milena_storage::error::{CorruptFile, DiskError};
 use milena_storage::leader_epochs::EpochEndOffset;
 use milena_storage::planted::{self, Bug};
 use milena_storage::{
-    AbortedTransaction, AppendError, AppendInfo, AppendOrigin, Log, LogConfig, LogReader, ReadError, StorageError,
-    Unverified,
+    AbortedTransaction, AppendError, AppendInfo, AppendOrigin, Log, LogConfig, LogReader, RangeCheck, ReadError,
+    StorageError,
 };
 use parking_lot::Mutex;
 use tokio::sync::watch;
@@ -162,8 +162,8 @@ pub struct Fetched {
     pub range: Option<FileRange>,
     /// Whether it ends at the log's end and was appended moments ago: it is in the page cache.
     pub just_written: bool,
-    /// Bytes of the range that have not been verified since this process began.
-    pub unverified: Option<Unverified>,
+    /// What the bytes of the range must be.
+    pub check: Option<RangeCheck>,
     /// For readers of committed data: the aborted transactions within.
     pub aborted: Option<Vec<AbortedTransaction>>,
     /// The reader's log parts from this one here (KIP-595): nothing else is to be had.
@@ -386,7 +386,7 @@ impl Partition {
             log_start_offset,
             range: None,
             just_written: false,
-            unverified: None,
+            check: None,
             aborted: None,
             diverging: None,
         };
@@ -405,7 +405,7 @@ impl Partition {
         };
         let max_bytes = spec.max_bytes.max(0) as usize;
         let plan = self.read(|reader| reader.read(spec.fetch_offset, max_bytes, upper_bound, spec.min_one_batch))?;
-        (fetched.range, fetched.unverified) = (plan.range, plan.unverified);
+        (fetched.range, fetched.check) = (plan.range, plan.check);
         let reaches_the_end = fetched.range.as_ref().is_some_and(|range| range.len < max_bytes);
         fetched.just_written =
             reaches_the_end && spec.now - self.last_append_ms.load(Ordering::Relaxed) < JUST_WRITTEN_MS;
@@ -431,8 +431,9 @@ impl Partition {
 
     /// The device refused to read.
     pub fn on_read_failure(&self, error: DiskError) -> PartitionError {
-        // Files go while their topic is being deleted, and without descriptors nothing is wrong with the disk.
-        if !self.is_retired() && !error.is_full() {
+        // Files go with their topic or by retention, and without descriptors nothing is wrong with the disk.
+        let is_gone = error.source.kind() == std::io::ErrorKind::NotFound;
+        if !self.is_retired() && !is_gone && !error.is_full() {
             self.fail_log_dir(&error.to_string());
             return PartitionError::Offline;
         }

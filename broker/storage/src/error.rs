@@ -169,6 +169,9 @@ pub enum AppendError {
     /// KAFKA_STORAGE_ERROR: the disk failed; the log, and with it the log dir, is offline.
     #[error(transparent)]
     Disk(#[from] DiskError),
+    /// KAFKA_STORAGE_ERROR: the log holds bytes that are not those that were written.
+    #[error(transparent)]
+    Corrupt(CorruptFile),
     /// KAFKA_STORAGE_ERROR: an earlier failure took this log offline.
     #[error("the log is offline after an earlier failure of its disk")]
     Offline,

@@ -36,4 +36,4 @@ pub use log_config::{CleanupPolicy, CompressionType, InvalidLogConfig, LogConfig
 pub use log_dir::{LogDir, LogDirError};
 pub use sync::{SyncHandle, Synced};
 pub use transaction_index::AbortedTransaction;
-pub use view::{LogReader, ReadPlan, TimestampOffset, Unverified};
+pub use view::{LogReader, RangeCheck, ReadPlan, TimestampOffset};

@@ -57,12 +57,21 @@ pub struct OpenLog {
     pub recovery_point: Offset,
     /// From `log-start-offset-checkpoint`; 0 if it is not listed.
     pub log_start_offset: Offset,
+    /// Whether `cleaner-offset-checkpoint` lists it: it has been compacted, whatever its policy is now.
+    pub was_compacted: bool,
     /// Whether `.kafka_cleanshutdown` was there.
     pub clean_shutdown: bool,
     /// The wall clock.
     pub now: Timestamp,
     /// `producer.id.expiration.ms`.
     pub producer_id_expiration_ms: i64,
+}
+
+impl OpenLog {
+    /// Whether compaction may have left holes between batches.
+    pub(crate) fn may_have_holes(&self) -> bool {
+        self.was_compacted || self.config.cleanup_policy.compact
+    }
 }
 
 /// What opening a log had to do.
@@ -145,6 +154,7 @@ impl Log {
             log_start_offset: loaded.log_start_offset,
             log_end_offset: loaded.log_end_offset,
             first_unstable_offset: None,
+            may_have_holes: open.may_have_holes(),
             leader_epochs: Arc::clone(&leader_epochs),
         };
         let recovery_point =
@@ -202,6 +212,7 @@ impl Log {
             view.log_start_offset = self.log_start_offset;
             view.log_end_offset = self.log_end_offset;
             view.first_unstable_offset = first_unstable;
+            view.may_have_holes |= self.config.cleanup_policy.compact;
             if !Arc::ptr_eq(&view.leader_epochs, &self.leader_epochs) {
                 view.leader_epochs = Arc::clone(&self.leader_epochs);
             }
@@ -364,9 +375,17 @@ impl Log {
         self.check_online()?;
         if Arc::make_mut(&mut self.leader_epochs).assign(leader_epoch, self.log_end_offset) {
             self.publish();
-            self.write_leader_epochs().map_err(|error| self.broken_unless_full(error))?;
+            self.write_leader_epochs_when_there_is_room()?;
         }
         Ok(())
+    }
+
+    /// On a full disk they are written with a later append or at the stop: every batch carries its epoch, so nothing is lost meanwhile.
+    fn write_leader_epochs_when_there_is_room(&mut self) -> Result<(), DiskError> {
+        match self.write_leader_epochs() {
+            Err(error) if !error.is_full() => Err(self.broken(error)),
+            _ => Ok(()),
+        }
     }
 
     /// What to sync. Take it under the append lock, run [`SyncHandle::sync`] outside, then [`Log::on_synced`] or [`Log::on_sync_failed`] under it.

@@ -252,7 +252,8 @@ impl LogDir {
         let offset = |checkpoint| self.checkpointed(checkpoint, &topic_partition).unwrap_or(0);
         let (recovery_point, log_start_offset) =
             (offset(OffsetCheckpoint::RecoveryPoint), offset(OffsetCheckpoint::LogStartOffset));
-        let opened = self.open_one(load, recovery_point, log_start_offset)?;
+        let was_compacted = self.checkpointed(OffsetCheckpoint::Cleaner, &topic_partition).is_some();
+        let opened = self.open_one(load, recovery_point, log_start_offset, was_compacted)?;
         for entries in self.checkpoints.lock().values_mut() {
             entries.remove(&topic_partition);
         }
@@ -267,7 +268,7 @@ impl LogDir {
         for entries in self.checkpoints.lock().values_mut() {
             entries.remove(&load.topic_partition);
         }
-        self.open_one(load, 0, 0)
+        self.open_one(load, 0, 0, false)
     }
 
     /// Move the directory of another topic's partition of that name out of the way, as Kafka does: `<topic>-<n>.<unique>-stray`. Nothing in it changes.
@@ -287,8 +288,10 @@ impl LogDir {
         load: LoadLog,
         recovery_point: Offset,
         log_start_offset: Offset,
+        was_compacted: bool,
     ) -> Result<(Log, RecoveryReport), StorageError> {
         Log::open(OpenLog {
+            was_compacted,
             disk: Arc::clone(&self.disk),
             descriptors: Arc::clone(&self.descriptors),
             dir: self.partition_path(&load.topic_partition),

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use milena_protocol::record_batch::{BatchHeader, batches};
+use milena_protocol::record_batch::BatchHeader;
 use milena_protocol::types::{NO_TIMESTAMP, Offset, Timestamp};
 use parking_lot::{Mutex, RwLock};
 
@@ -23,7 +23,7 @@ use crate::disk::{Disk, DiskFile, Open};
 use crate::error::{DiskError, ReadError};
 use crate::log_config::LogConfig;
 use crate::offset_index::{self, OffsetIndexEntry};
-use crate::scan::{HeaderScan, ScanError};
+use crate::scan::{HeaderScan, ScanError, headers};
 use crate::time_index::{self, TimeIndexEntry};
 use crate::transaction_index;
 
@@ -148,16 +148,19 @@ impl Segment {
         }
     }
 
-    /// A new segment with its three empty files; what a crash left under their names is emptied.
+    /// A new segment with its three empty files; what a crash left under their names is emptied. If it cannot be made, nothing of it stays: the
+    /// segment before it goes on, and an empty one behind would say that the log ends there.
     pub(crate) fn create(place: &Arc<Place>, base_offset: Offset, now: Timestamp) -> Result<Segment, DiskError> {
-        let disk = place.disk();
-        for suffix in [LOG, INDEX, TIME_INDEX] {
-            let path = place.path(base_offset, suffix);
-            let empty = || {
-                let file = disk.open(&path, Open::Create)?;
-                if file.is_empty()? { Ok(()) } else { file.truncate(0) }
-            };
-            empty().map_err(DiskError::new("create", &path))?;
+        if let Err(error) = create_files(place, base_offset) {
+            for path in [INDEX, TIME_INDEX, LOG].map(|suffix| place.path(base_offset, suffix)) {
+                match place.disk().remove_file(&path) {
+                    Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                        return Err(DiskError::new("remove", &path)(error));
+                    }
+                    _ => {}
+                }
+            }
+            return Err(error);
         }
         let segment = Segment::existing(place, base_offset, &SegmentFiles::default(), now);
         {
@@ -206,8 +209,8 @@ impl Segment {
         // The path is made only for an error: this is every append's way.
         file.write_all_at(bytes, position).map_err(|error| DiskError::new("append to", &self.path(LOG))(error))?;
         let mut state = self.state.lock();
-        for batch in batches(bytes).flatten() {
-            state.note(self.base_offset, batch.header(), index_interval_bytes);
+        for header in headers(bytes) {
+            state.note(self.base_offset, &header, index_interval_bytes);
         }
         let end = state.size;
         state.verified.add(position, end);
@@ -407,6 +410,18 @@ impl Segment {
         }
         Ok(())
     }
+}
+
+fn create_files(place: &Place, base_offset: Offset) -> Result<(), DiskError> {
+    for suffix in [LOG, INDEX, TIME_INDEX] {
+        let path = place.path(base_offset, suffix);
+        let empty = || {
+            let file = place.disk().open(&path, Open::Create)?;
+            if file.is_empty()? { Ok(()) } else { file.truncate(0) }
+        };
+        empty().map_err(DiskError::new("create", &path))?;
+    }
+    Ok(())
 }
 
 fn entries_in(file_bytes: Option<u64>, entry_bytes: usize) -> usize {

@@ -8,9 +8,10 @@ use std::sync::Arc;
 
 use milena_protocol::compression::decompress;
 use milena_protocol::file_range::{FileRange, FileSource};
-use milena_protocol::record_batch::{BatchHeader, BatchView};
+use milena_protocol::legacy::message_set::{MessageRecord, MessageSetError, MessageView};
+use milena_protocol::record_batch::{BatchError, BatchHeader, BatchView};
 use milena_protocol::records::records;
-use milena_protocol::types::{LeaderEpoch, Offset, Timestamp};
+use milena_protocol::types::{LeaderEpoch, NO_LEADER_EPOCH, Offset, Timestamp};
 use parking_lot::RwLock;
 
 use crate::disk::DiskFile;
@@ -28,8 +29,8 @@ const DECOMPRESSED_BYTES_MAX: usize = 1 << 28;
 pub struct ReadPlan {
     /// The bytes to send: they begin with the batch that holds the offset, lie in one segment and may end inside a batch. `None`: nothing below the bound.
     pub range: Option<FileRange>,
-    /// Says that this process has neither written nor verified all of these bytes: they are to be checked before they are sent.
-    pub unverified: Option<Unverified>,
+    /// What these bytes must be.
+    pub check: Option<RangeCheck>,
     /// Size of the first batch; `range` is shorter only without `min_one_batch`.
     pub first_batch_bytes: usize,
 }
@@ -46,18 +47,57 @@ impl ReadPlan {
     }
 }
 
-/// Bytes of a segment that were there before this process and that it has not verified yet.
+/// What the bytes of a plan must be: whoever reads them from a device holds them against this before they are sent.
 #[derive(Clone, Debug)]
-pub struct Unverified {
+pub struct RangeCheck {
     segment: Arc<Segment>,
     from: u64,
     to: u64,
+    is_verified: bool,
+    /// The next batch holds this offset, or begins at it; before the first batch the offset that is read from.
+    next_offset: Offset,
+    is_first: bool,
+    /// First offset of the next segment, or the log end.
+    end_offset: Offset,
+    /// Whether compaction may have left holes.
+    may_have_holes: bool,
 }
 
-impl Unverified {
-    /// Every batch that begins here and ends before `end` has the right checksum: nobody needs to look again before it is read from the device again.
+impl RangeCheck {
+    /// Whether this process wrote or verified all of these bytes.
+    pub fn is_verified(&self) -> bool {
+        self.is_verified
+    }
+
+    /// Whether a batch may stand where it does; offsets lie outside of its checksum. Batches come in order.
+    pub fn follows(&mut self, header: &BatchHeader) -> bool {
+        let is_in_place = match (self.is_first, self.may_have_holes) {
+            (true, true) => header.last_offset() >= self.next_offset,
+            (true, false) => (header.base_offset..=header.last_offset()).contains(&self.next_offset),
+            (false, true) => header.base_offset >= self.next_offset,
+            (false, false) => header.base_offset == self.next_offset,
+        };
+        self.is_first = false;
+        self.next_offset = header.next_offset();
+        is_in_place && header.base_offset >= self.segment.base_offset() && self.next_offset <= self.end_offset
+    }
+
+    /// The same for a message of magic 0 or 1, which knows only the last offset in it.
+    pub fn follows_message(&mut self, last_offset: Offset) -> bool {
+        let is_in_place = last_offset >= self.next_offset;
+        self.is_first = false;
+        self.next_offset = last_offset.saturating_add(1);
+        is_in_place && self.next_offset <= self.end_offset
+    }
+
+    /// Every batch that begins here and ends before `end` is sound: nobody needs to look again before it is read from the device again.
     pub fn verified_up_to(&self, end: u64) {
         self.segment.mark_verified(self.from, end.min(self.to));
+    }
+
+    /// The file, for a message about it.
+    pub fn path(&self) -> PathBuf {
+        self.segment.path(LOG)
     }
 }
 
@@ -83,6 +123,8 @@ pub(crate) struct View {
     pub(crate) log_start_offset: Offset,
     pub(crate) log_end_offset: Offset,
     pub(crate) first_unstable_offset: Option<Offset>,
+    /// Whether compaction may have left holes.
+    pub(crate) may_have_holes: bool,
     pub(crate) leader_epochs: Arc<LeaderEpochs>,
 }
 
@@ -243,12 +285,6 @@ impl LogReader {
         first_record(segment, batch.position, limit, |_| true, |found| found.timestamp >= timestamp)
     }
 
-    /// The .log that holds `offset`, for a message about it.
-    pub fn path_of(&self, offset: Offset) -> PathBuf {
-        let view = self.view();
-        view.segments.get(view.segment_of(offset)).map_or_else(PathBuf::new, |segment| segment.path(LOG))
-    }
-
     /// Where segments begin, largest first, as ListOffsets v0 knows them: of the segments last changed up to `timestamp`
     /// (and of the log's end, which counts as changed `now` if the active segment holds anything), the last
     /// `max_num_offsets`. `None` asks without regard to the time, and is answered with the log's end first.
@@ -316,21 +352,36 @@ impl View {
         for index in self.segment_of(start)..self.segments.len() {
             let Some(segment) = self.segments.get(index) else { break };
             let limit = self.limit(index);
-            let Some(first) = segment.find(start, limit)? else { continue };
+            let Some(first) = segment.find(start, limit)? else {
+                let next = self.end_of(index);
+                if start < next && !self.may_have_holes {
+                    let reason = format!("it ends before offset {start}, and the next segment begins at {next}");
+                    return Err(CorruptFile { path: segment.path(LOG), position: limit, reason }.into());
+                }
+                continue;
+            };
             let end = self.position_in(index, upper_bound)?;
             let available = usize::try_from(end.saturating_sub(first.position)).unwrap_or(usize::MAX);
             let first_batch_bytes = first.size as usize;
             let len = available.min(if min_one_batch { max_bytes.max(first_batch_bytes) } else { max_bytes });
             if len == 0 {
                 let first_batch_bytes = first_batch_bytes.min(available);
-                return Ok(ReadPlan { range: None, unverified: None, first_batch_bytes });
+                return Ok(ReadPlan { range: None, check: None, first_batch_bytes });
             }
             let source: Arc<dyn FileSource> = segment.log_file()?;
             let (from, to) = (first.position, first.position + len as u64);
-            let is_verified = segment.is_verified(from, to);
-            let unverified = (!is_verified).then(|| Unverified { segment: Arc::clone(segment), from, to });
+            let check = RangeCheck {
+                segment: Arc::clone(segment),
+                from,
+                to,
+                is_verified: segment.is_verified(from, to),
+                next_offset: start,
+                is_first: true,
+                end_offset: self.end_of(index),
+                may_have_holes: self.may_have_holes,
+            };
             let range = FileRange { source, position: first.position, len };
-            return Ok(ReadPlan { range: Some(range), unverified, first_batch_bytes });
+            return Ok(ReadPlan { range: Some(range), check: Some(check), first_batch_bytes });
         }
         Ok(ReadPlan::default())
     }
@@ -348,6 +399,11 @@ impl View {
         self.segments.partition_point(|segment| segment.base_offset() <= offset).saturating_sub(1)
     }
 
+    /// First offset behind a segment.
+    fn end_of(&self, index: usize) -> Offset {
+        self.segments.get(index + 1).map_or(self.log_end_offset, |next| next.base_offset())
+    }
+
     /// Bytes of a segment that belong to this view.
     fn limit(&self, index: usize) -> u64 {
         if index + 1 == self.segments.len() {
@@ -359,9 +415,8 @@ impl View {
     /// Position in segment number `index` of the first batch that ends at `offset` or later, or the end of the segment.
     fn position_in(&self, index: usize, offset: Offset) -> Result<u64, ReadError> {
         let limit = self.limit(index);
-        let next_base = self.segments.get(index + 1).map_or(self.log_end_offset, |next| next.base_offset());
         match self.segments.get(index) {
-            Some(segment) if offset < next_base => {
+            Some(segment) if offset < self.end_of(index) => {
                 Ok(segment.find(offset, limit)?.map_or(limit, |found| found.position))
             }
             _ => Ok(limit),
@@ -386,7 +441,15 @@ fn first_record(
         let corrupt = |reason: String| CorruptFile { path: segment.path(LOG), position, reason };
         let undecodable = |reason: String| ReadError::Undecodable(corrupt(reason));
         let bytes = read_batch(segment, &*file, position, &header)?;
-        let batch = BatchView::parse(&bytes).map_err(|error| corrupt(error.to_string()))?;
+        let batch = match BatchView::parse(&bytes) {
+            Err(BatchError::OldMagic { .. }) => match first_in_message(&bytes, &matches) {
+                Ok(None) => continue,
+                Ok(found) => return Ok(found),
+                Err(error) if error.code() == 2 => return Err(corrupt(error.to_string()).into()),
+                Err(error) => return Err(undecodable(error.to_string())),
+            },
+            batch => batch.map_err(|error| corrupt(error.to_string()))?,
+        };
         if !batch.crc_is_valid() {
             return Err(corrupt("the batch has a wrong checksum".to_owned()).into());
         }
@@ -403,6 +466,23 @@ fn first_record(
             if matches(&found) {
                 return Ok(Some(found));
             }
+        }
+    }
+    Ok(None)
+}
+
+/// As [`first_record`] in one message of magic 0 or 1, which may be a wrapper.
+fn first_in_message(
+    bytes: &[u8],
+    matches: impl Fn(&TimestampOffset) -> bool,
+) -> Result<Option<TimestampOffset>, MessageSetError> {
+    let message = MessageView::parse(bytes).map_err(MessageSetError::Frame)?;
+    message.check_crc()?;
+    for record in message.records(DECOMPRESSED_BYTES_MAX, &mut Vec::new())? {
+        let MessageRecord { offset, timestamp, .. } = record?;
+        let found = TimestampOffset { timestamp, offset, leader_epoch: NO_LEADER_EPOCH };
+        if matches(&found) {
+            return Ok(Some(found));
         }
     }
     Ok(None)

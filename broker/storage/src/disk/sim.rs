@@ -34,8 +34,10 @@ pub enum Crash {
 pub enum Fault {
     /// This one operation fails with EIO; a write may have happened in part.
     Broken,
-    /// Writes fail with ENOSPC, after a part of them, until the fault is cleared.
+    /// Writes fail with ENOSPC, after a part of them, and nothing new is created, until the fault is cleared.
     Full,
+    /// This one operation fails with ENOSPC, a sync, too: room that is only looked for when pages are written back.
+    FullOnce,
     /// The machine stops in the middle of this operation: it and all later ones fail. [`SimDisk::crash`] starts it again.
     Stop,
 }
@@ -55,6 +57,9 @@ struct State {
     /// Operations that change something, so far.
     operations: u64,
     fault: Option<(u64, Fault)>,
+    /// Reads of file bytes so far, and which of them fails with EIO.
+    reads: u64,
+    failing_read: Option<u64>,
     stopped: bool,
     random: SmallRng,
 }
@@ -81,6 +86,8 @@ impl SimDisk {
             locks: BTreeMap::new(),
             operations: 0,
             fault: None,
+            reads: 0,
+            failing_read: None,
             stopped: false,
             random: SmallRng::seed_from_u64(seed),
         };
@@ -104,9 +111,22 @@ impl SimDisk {
         state.fault = Some((state.operations + after, fault));
     }
 
+    /// How many times bytes of a file were read.
+    pub fn reads(&self) -> u64 {
+        self.state.lock().reads
+    }
+
+    /// The read number `reads() + after` fails with EIO, once.
+    pub fn fail_read_after(&self, after: u64) {
+        let mut state = self.state.lock();
+        state.failing_read = Some(state.reads + after);
+    }
+
     /// No fault any more.
     pub fn heal(&self) {
-        self.state.lock().fault = None;
+        let mut state = self.state.lock();
+        state.fault = None;
+        state.failing_read = None;
     }
 
     /// Stop the machine and start it again.
@@ -115,6 +135,7 @@ impl SimDisk {
         state.life += 1;
         state.locks.clear();
         state.fault = None;
+        state.failing_read = None;
         state.stopped = false;
         if let Crash::Power(seed) = crash {
             let mut random = SmallRng::seed_from_u64(seed);
@@ -260,6 +281,7 @@ impl State {
         self.operations += 1;
         match self.fault {
             Some((at, Fault::Broken)) if number == at => Ok(Some(io::Error::from_raw_os_error(5))),
+            Some((at, Fault::FullOnce)) if number == at => Ok(Some(io::Error::from_raw_os_error(28))),
             Some((at, Fault::Stop)) if number >= at => {
                 self.stopped = true;
                 Ok(Some(stopped()))
@@ -332,6 +354,9 @@ impl Disk for SimDisk {
                 Ok(child) => child,
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
                     state.change_whole()?;
+                    if state.is_full() {
+                        return Err(io::Error::from(io::ErrorKind::StorageFull));
+                    }
                     let child = state.add(Node::Dir { names: BTreeMap::new(), synced: BTreeMap::new() });
                     state.dir_mut(dir)?.insert(name, child);
                     child
@@ -495,6 +520,10 @@ impl DiskFile for SimFile {
 
     fn read_at_most(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
         self.with(|state| {
+            state.reads += 1;
+            if state.failing_read == Some(state.reads - 1) {
+                return Err(io::Error::from_raw_os_error(5));
+            }
             let bytes = self.bytes(state);
             let start = usize::try_from(position).map_err(io::Error::other)?.min(bytes.len());
             let read = buffer.len().min(bytes.len() - start);

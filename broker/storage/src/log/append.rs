@@ -12,7 +12,7 @@ use milena_protocol::record_batch::{BatchHeader, BatchView, batches};
 use milena_protocol::types::{LeaderEpoch, NO_TIMESTAMP, Offset, ProducerId, Timestamp};
 
 use super::Log;
-use crate::error::{AppendError, DiskError, ProducerStateError, StorageError, UnexpectedAppendOffset};
+use crate::error::{AppendError, DiskError, ProducerStateError, ReadError, UnexpectedAppendOffset};
 use crate::producer_state::{BATCHES_RETAINED, BatchMetadata, Checked, EndTxn};
 use crate::replay::{self, end_txn_of};
 use crate::transaction_index::AbortedTransaction;
@@ -203,8 +203,9 @@ impl Log {
         match self.producers.check_data(header, origin) {
             Err(ProducerStateError::OutOfOrderSequence(_)) if !self.is_history_complete => {
                 self.complete_history().map_err(|error| match error {
-                    StorageError::Disk(error) => AppendError::Disk(error),
-                    _ => AppendError::Offline,
+                    ReadError::Disk(error) => self.refused(error),
+                    ReadError::Corrupt(error) | ReadError::Undecodable(error) => AppendError::Corrupt(error),
+                    ReadError::OffsetOutOfRange(_) => AppendError::Offline,
                 })?;
                 Ok(self.producers.check_data(header, origin)?)
             }
@@ -213,7 +214,7 @@ impl Log {
     }
 
     /// A `.snapshot` keeps one batch of a producer: the headers of the last two segments give the others back. Done once, when a sequence does not fit.
-    fn complete_history(&mut self) -> Result<(), StorageError> {
+    fn complete_history(&mut self) -> Result<(), ReadError> {
         let from = self.segments.len().saturating_sub(2);
         let last_two = self.segments.get(from..).unwrap_or_default();
         let first = last_two.first().map_or(self.log_end_offset, |segment| segment.base_offset());
@@ -305,13 +306,17 @@ impl Log {
     ) -> Result<bool, AppendError> {
         let segment_ms = self.config.segment_ms.saturating_sub(self.roll_jitter_ms());
         let active = self.active();
-        let rolls = active.should_roll(&self.config, segment_ms, bytes, max_timestamp, last_offset, now)?;
-        if !rolls {
+        let rolls = active.should_roll(&self.config, segment_ms, bytes, max_timestamp, last_offset, now);
+        if !rolls.map_err(|error| self.refused(error))? {
             return Ok(false);
         }
-        self.roll_active(now)
-            .map_err(|error| if error.is_full() { AppendError::DiskFull(error) } else { self.broken(error).into() })?;
+        self.roll_active(now).map_err(|error| self.refused(error))?;
         Ok(true)
+    }
+
+    /// Nothing was written yet: where room or descriptors lack a later append may succeed, a disk that fails is not asked again.
+    fn refused(&mut self, error: DiskError) -> AppendError {
+        if error.is_full() { AppendError::DiskFull(error) } else { self.broken(error).into() }
     }
 
     /// Where in `segment.jitter.ms` this segment is rolled: fixed for the segment, different between partitions.

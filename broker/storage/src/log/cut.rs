@@ -80,7 +80,7 @@ impl Log {
         let epochs_changed = Arc::make_mut(&mut self.leader_epochs).truncate_from_start(offset);
         self.publish();
         if epochs_changed {
-            self.write_leader_epochs().map_err(|error| self.broken_unless_full(error))?;
+            self.write_leader_epochs_when_there_is_room()?;
         }
         Ok(())
     }

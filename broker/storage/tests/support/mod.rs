@@ -56,6 +56,7 @@ impl Opener {
             config: Arc::new(self.config.clone()),
             recovery_point: self.recovery_point,
             log_start_offset: self.log_start_offset,
+            was_compacted: false,
             clean_shutdown: self.clean_shutdown,
             now: NOW,
             producer_id_expiration_ms: 86_400_000,
