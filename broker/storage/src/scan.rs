@@ -1,12 +1,14 @@
 //! Walks over the batches of a .log file: headers only, or whole batches with their checksums.
 //!
-//! Reads in chunks, so that small batches cost no system call each. Bytes that are no batch end a walk with [`ScanError::Bad`], which says where; nothing
+//! Messages of magic 0 and 1, which an old log still has, are batches here that know little of themselves
+//! ([`MessageView::as_batch_header`]). Reads in chunks, so that small batches cost no system call each. Bytes that are no batch end a walk with [`ScanError::Bad`], which says where; nothing
 //! is allocated that the file could not fill.
 
 use std::io;
 use std::path::Path;
 
-use milena_protocol::record_batch::{BATCH_HEADER_BYTES, BatchHeader, BatchView};
+use milena_protocol::legacy::MessageView;
+use milena_protocol::record_batch::{BATCH_HEADER_BYTES, BatchError, BatchHeader, BatchView};
 
 use crate::disk::DiskFile;
 use crate::error::{CorruptFile, DiskError, ReadError};
@@ -66,7 +68,7 @@ impl<'a> HeaderScan<'a> {
             self.buffer.truncate(read);
             self.buffer_position = position;
         }
-        let header = BatchHeader::parse(self.buffered(position)).map_err(|error| bad(position, &error))?;
+        let header = header_of(self.buffered(position)).map_err(|error| bad(position, &error))?;
         let next = position + header.size_in_bytes() as u64;
         if next > self.limit {
             return Err(bad(position, "the batch reaches beyond the end of the file"));
@@ -82,6 +84,15 @@ impl<'a> HeaderScan<'a> {
         let skip = position.checked_sub(self.buffer_position).and_then(|skip| usize::try_from(skip).ok());
         skip.and_then(|skip| self.buffer.get(skip..)).unwrap_or_default()
     }
+}
+
+/// A whole batch with a right checksum.
+#[derive(Debug)]
+pub(crate) struct ScannedBatch<'a> {
+    pub(crate) position: u64,
+    pub(crate) header: BatchHeader,
+    /// `None` for a message of magic 0 or 1.
+    pub(crate) batch: Option<BatchView<'a>>,
 }
 
 /// Whole batches in `0..limit`, their checksums verified.
@@ -100,14 +111,14 @@ impl<'a> BatchScan<'a> {
         BatchScan { file, limit, position: 0, buffer: Vec::new(), buffer_position: 0 }
     }
 
-    /// The next batch and its position; `None` at the limit.
-    pub(crate) fn next(&mut self) -> Result<Option<(u64, BatchView<'_>)>, ScanError> {
+    /// The next batch; `None` at the limit.
+    pub(crate) fn next(&mut self) -> Result<Option<ScannedBatch<'_>>, ScanError> {
         let position = self.position;
         if position >= self.limit {
             return Ok(None);
         }
         self.fill(BATCH_HEADER_BYTES)?;
-        let header = BatchHeader::parse(self.rest()).map_err(|error| bad(position, &error))?;
+        let header = header_of(self.rest()).map_err(|error| bad(position, &error))?;
         let size = header.size_in_bytes();
         if size as u64 > self.limit - position {
             return Err(bad(position, "the batch reaches beyond the end of the file"));
@@ -115,15 +126,22 @@ impl<'a> BatchScan<'a> {
         self.fill(size)?;
         let skip = (position - self.buffer_position) as usize;
         let bytes = self.buffer.get(skip..).unwrap_or_default();
-        let batch = BatchView::parse(bytes).map_err(|error| bad(position, &error))?;
-        if !batch.crc_is_valid() {
+        let (batch, crc_is_valid) = match BatchView::parse(bytes) {
+            Ok(batch) => (Some(batch), batch.crc_is_valid()),
+            Err(BatchError::OldMagic { .. }) => {
+                let message = MessageView::parse(bytes).map_err(|error| bad(position, &error))?;
+                (None, message.crc_is_valid())
+            }
+            Err(error) => return Err(bad(position, &error)),
+        };
+        if !crc_is_valid {
             return Err(bad(position, "the batch has a wrong checksum"));
         }
         if header.last_offset_delta < 0 || header.base_offset < 0 || header.last_offset() < header.base_offset {
             return Err(bad(position, "the batch has impossible offsets"));
         }
         self.position = position + size as u64;
-        Ok(Some((position, batch)))
+        Ok(Some(ScannedBatch { position, header, batch }))
     }
 
     fn rest(&self) -> &[u8] {
@@ -146,6 +164,24 @@ impl<'a> BatchScan<'a> {
         self.buffer.truncate(kept + read);
         Ok(())
     }
+}
+
+/// The header at the start of `bytes`; the branch for old messages lies behind the one that fails for today's batches.
+fn header_of(bytes: &[u8]) -> Result<BatchHeader, BatchError> {
+    match BatchHeader::parse(bytes) {
+        Err(BatchError::OldMagic { .. }) => MessageView::peek_batch_header(bytes),
+        parsed => parsed,
+    }
+}
+
+/// Headers of the whole batches of `bytes`.
+pub(crate) fn headers(bytes: &[u8]) -> impl Iterator<Item = BatchHeader> {
+    let mut position = 0;
+    std::iter::from_fn(move || {
+        let header = header_of(bytes.get(position..)?).ok()?;
+        position += header.size_in_bytes();
+        (position <= bytes.len()).then_some(header)
+    })
 }
 
 fn bad(position: u64, reason: &(impl ToString + ?Sized)) -> ScanError {

@@ -27,6 +27,7 @@ use std::cell::RefCell;
 
 use bytes::BytesMut;
 use milena_protocol::compression::{self, Codec, CompressionError, Level};
+use milena_protocol::legacy::MessageView;
 use milena_protocol::record_batch::{
     self, BATCH_HEADER_BYTES, BatchError, BatchHeader, BatchView, TimestampType, batches,
 };
@@ -283,13 +284,25 @@ pub fn place(records: &mut BytesMut, validated: &mut Validated, first_offset: Of
 pub fn check_replicated(records: &[u8]) -> Result<(Vec<BatchHeader>, usize), ValidationError> {
     let mut walk = batches(records);
     let mut headers: Vec<BatchHeader> = Vec::new();
-    for view in walk.by_ref() {
-        let view = view.map_err(ValidationError::CorruptBatch)?;
-        let header = *view.header();
-        let computed = view.computed_crc();
-        if computed != header.crc {
-            return Err(ValidationError::WrongCrc { stored: header.crc, computed });
-        }
+    while let Some(view) = walk.next() {
+        let header = match view {
+            Ok(view) => {
+                let (stored, computed) = (view.header().crc, view.computed_crc());
+                if computed != stored {
+                    return Err(ValidationError::WrongCrc { stored, computed });
+                }
+                *view.header()
+            }
+            // From a leader's old segments: kept as they are, too.
+            Err(BatchError::OldMagic { size_in_bytes, .. }) => {
+                let start = walk.position() - size_in_bytes;
+                let message = MessageView::parse(records.get(start..).unwrap_or_default());
+                let message = message.map_err(ValidationError::CorruptBatch)?;
+                message.check_crc().map_err(ValidationError::MessageSet)?;
+                message.as_batch_header()
+            }
+            Err(error) => return Err(ValidationError::CorruptBatch(error)),
+        };
         if let Some(last) = headers.last().map(BatchHeader::last_offset)
             && header.base_offset <= last
         {

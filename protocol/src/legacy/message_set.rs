@@ -24,6 +24,8 @@ use crate::types::{NO_LEADER_EPOCH, NO_PRODUCER_EPOCH, NO_PRODUCER_ID, NO_SEQUEN
 
 /// Least number of bytes after `size`: those of a message of magic 0 with null key and null value.
 const SIZE_MIN: usize = 14;
+/// Codec and timestamp type; the other bits mean something in batches of format 2 only.
+const USED_ATTRIBUTES: i16 = 0b1111;
 const CRC_AT: usize = LOG_OVERHEAD;
 const MAGIC_AT: usize = 16;
 const ATTRIBUTES_AT: usize = 17;
@@ -299,7 +301,7 @@ impl<'a> MessageView<'a> {
             batch_length: (self.bytes.len() - LOG_OVERHEAD) as i32,
             leader_epoch: NO_LEADER_EPOCH,
             crc: u32_at(self.bytes, CRC_AT).unwrap_or_default(),
-            attributes: self.attributes(),
+            attributes: Attributes(self.attributes().0 & USED_ATTRIBUTES),
             last_offset_delta: 0,
             base_timestamp: self.timestamp(),
             max_timestamp: self.timestamp(),

@@ -5,14 +5,16 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use milena_protocol::record_batch::{BatchHeader, BatchView};
+use milena_protocol::record_batch::BatchHeader;
 use milena_protocol::types::{NO_TIMESTAMP, Offset};
 
 use super::Loader;
 use crate::disk::Open;
 use crate::error::{CorruptFile, DiskError, StorageError};
 use crate::offset_index::{self, OffsetIndexEntry};
-use crate::scan::{BatchScan, ScanError};
+use crate::producer_state::EndTxn;
+use crate::replay::end_txn_of;
+use crate::scan::{BatchScan, ScanError, ScannedBatch};
 use crate::segment::{INDEX, LOG, Recovered, Segment, SegmentFiles, TIME_INDEX};
 use crate::time_index::{self, TimeIndexEntry};
 
@@ -20,7 +22,7 @@ impl Loader<'_> {
     /// Make the indexes of a segment anew whose bytes must all be good. Answers the segment's end.
     pub(super) fn rebuild_indexes(&mut self, segment: &Arc<Segment>) -> Result<Offset, StorageError> {
         let mut end = segment.base_offset();
-        let scanned = self.scan(segment, |batch| end = batch.header().next_offset())?;
+        let scanned = self.scan(segment, |header, _| end = header.next_offset())?;
         if let Some((position, reason)) = scanned.bad {
             return Err(CorruptFile { path: segment.path(LOG), position, reason }.into());
         }
@@ -49,11 +51,11 @@ impl Loader<'_> {
         write().map_err(DiskError::new("write", path))
     }
 
-    /// Read a whole segment and verify it; `good` sees every batch up to the first bad one.
+    /// Read a whole segment and verify it; `good` sees every batch up to the first bad one, with the marker of those that end a transaction.
     pub(super) fn scan(
         &mut self,
         segment: &Segment,
-        mut good: impl FnMut(&BatchView<'_>),
+        mut good: impl FnMut(&BatchHeader, Option<EndTxn>),
     ) -> Result<Scanned, DiskError> {
         let file = segment.log_file()?;
         let path = segment.path(LOG);
@@ -64,8 +66,7 @@ impl Loader<'_> {
         let bad = loop {
             match scan.next() {
                 Ok(None) => break None,
-                Ok(Some((position, batch))) => {
-                    let header = batch.header();
+                Ok(Some(ScannedBatch { position, header, batch })) => {
                     let relative = i32::try_from(header.last_offset().saturating_sub(segment.base_offset()));
                     if header.base_offset < next_offset || relative.is_err() {
                         let reason =
@@ -73,8 +74,8 @@ impl Loader<'_> {
                         break Some((position, reason));
                     }
                     next_offset = header.next_offset();
-                    builder.note(header);
-                    good(&batch);
+                    builder.note(&header);
+                    good(&header, batch.as_ref().and_then(end_txn_of));
                 }
                 Err(ScanError::Bad { position, reason }) => break Some((position, reason)),
                 Err(ScanError::Disk(error)) => return Err(DiskError::new("read", &path)(error)),

@@ -3,8 +3,9 @@
 //! To a search an index is a hint: one that points elsewhere than at a batch costs a longer walk, never a wrong answer. The end of the segment is stricter,
 //! because a log is opened by it: there an index that does not fit is `Corrupt`. Source: `LogSegment.translateOffset`, `findOffsetByTimestamp`.
 
+use milena_protocol::compression::Codec;
 use milena_protocol::record_batch::BatchHeader;
-use milena_protocol::types::{Offset, Timestamp};
+use milena_protocol::types::{NO_LEADER_EPOCH, Offset, Timestamp};
 
 use super::recent::RecentFind;
 use super::{BatchPosition, LOG, Segment};
@@ -81,12 +82,16 @@ impl Segment {
         }
     }
 
-    /// First offset of the batch that holds `offset`, or of the next one.
+    /// First offset of the batch that holds `offset`, or of the next one. For a wrapper of magic 0 or 1, whose first offset is hidden by its codec, that of
+    /// the segment.
     pub(crate) fn base_offset_of_batch(&self, offset: Offset) -> Result<Option<Offset>, ReadError> {
         let Some(found) = self.find(offset, self.size())? else { return Ok(None) };
         let file = self.log_file()?;
         let header = HeaderScan::new(&*file, found.position, self.size()).next();
-        Ok(header.map_err(|error| error.at(&self.path(LOG)))?.map(|(_, header)| header.base_offset))
+        Ok(header.map_err(|error| error.at(&self.path(LOG)))?.map(|(_, header)| {
+            let is_wrapper = header.leader_epoch == NO_LEADER_EPOCH && header.attributes.codec() != Ok(Codec::None);
+            if is_wrapper { self.base_offset } else { header.base_offset }
+        }))
     }
 
     /// The batch that holds `target`, from `first` on, behind which the scan stands.
