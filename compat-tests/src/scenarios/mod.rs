@@ -11,6 +11,7 @@ mod kcat;
 mod metadata;
 mod offsets;
 mod old_apis;
+mod old_clients;
 mod old_fetch;
 mod old_produce;
 pub(crate) mod produce;
@@ -56,9 +57,12 @@ const fn alone(name: &'static str, config: Config, run: fn(&mut Context<'_>) -> 
     Scenario { name, config, reference: Release::V4_3_1, alone: true, run }
 }
 
-/// A scenario on the shared cluster, about what Kafka 4 no longer serves.
+/// Records of a time long ago are kept, however long the scenarios on one cluster take.
+const KEEPS_ALL: Config = &[("log.retention.ms", "-1")];
+
+/// A scenario on a shared cluster, about what Kafka 4 no longer serves.
 const fn before_4(name: &'static str, run: fn(&mut Context<'_>) -> Outcome) -> Scenario {
-    Scenario { name, config: &[], reference: Release::V3_9_1, alone: false, run }
+    Scenario { name, config: KEEPS_ALL, reference: Release::V3_9_1, alone: false, run }
 }
 
 /// A scenario with a cluster of its own, about what Kafka 4 no longer serves.
@@ -84,6 +88,7 @@ pub(crate) fn all() -> Vec<Scenario> {
         kcat::SCENARIOS,
         rdkafka_client::SCENARIOS,
         java_clients::SCENARIOS,
+        old_clients::SCENARIOS,
         shippers::SCENARIOS,
         cli::SCENARIOS,
         retention::SCENARIOS,

@@ -55,7 +55,8 @@ fn produce_and_consume(context: &mut Context<'_>) -> Outcome {
     Ok(())
 }
 
-fn produce(bootstrap: &str, topic: &str, codec: &str, acks: &str, idempotent: bool) -> Outcome<Vec<i64>> {
+/// Some records with keys, headers and times; the offsets that were acknowledged.
+pub(crate) fn produce(bootstrap: &str, topic: &str, codec: &str, acks: &str, idempotent: bool) -> Outcome<Vec<i64>> {
     let acknowledged = Acknowledged::default();
     let producer: BaseProducer<Acknowledged> = ClientConfig::new()
         .set("bootstrap.servers", bootstrap)

@@ -62,6 +62,11 @@ fn rsyslog(context: &mut Context<'_>) -> Outcome {
 }
 
 fn telegraf(context: &mut Context<'_>) -> Outcome {
+    run_telegraf(context, "as-it-comes", "telegraf", "")
+}
+
+/// Some metrics through Telegraf into a topic, with more settings of its `outputs.kafka`; read back by librdkafka.
+pub(crate) fn run_telegraf(context: &mut Context<'_>, step: &str, topic: &str, more: &str) -> Outcome {
     let dir = context.cluster.scratch_dir().to_path_buf();
     let metrics: Vec<String> = (0..MESSAGES)
         .map(|number| format!("cpu,core=c{number} value={number}i 17000000000{number:02}000000"))
@@ -73,16 +78,16 @@ fn telegraf(context: &mut Context<'_>) -> Outcome {
         format!(
             "[agent]\n  omit_hostname = true\n\
              [[inputs.file]]\n  files = [\"{}\"]\n  data_format = \"influx\"\n\
-             [[outputs.kafka]]\n  brokers = [\"{}\"]\n  topic = \"telegraf\"\n",
+             [[outputs.kafka]]\n  brokers = [\"{}\"]\n  topic = \"{topic}\"\n  {more}\n",
             dir.join("metrics").display(),
             context.cluster.bootstrap()
         ),
     )?;
     let mut command = Command::new(context.tools.dir.join("telegraf/bin/telegraf"));
     command.arg("--config").arg(&config).arg("--once");
-    context.program("telegraf", &mut command, "")?;
+    context.program(step, &mut command, "")?;
     let bootstrap = context.cluster.bootstrap();
-    let seen = consume(&bootstrap, "telegraf", MESSAGES)?;
-    context.record("read-back", seen);
+    let seen = consume(&bootstrap, topic, MESSAGES)?;
+    context.record(format!("{step}:read-back"), seen);
     Ok(())
 }
