@@ -43,11 +43,10 @@ impl Client {
     pub(crate) fn build(dir: &Path) -> Outcome<Self> {
         let source = librdkafka()?;
         let program = dir.join("rdkafka_performance");
-        compile(
-            Command::new("cc").arg("-I").arg(source.join("src")).arg(source.join("examples/rdkafka_performance.c")),
-            &program,
-            Some(&source.join("src/librdkafka.a")),
-        )?;
+        let mut compiler = Command::new("cc");
+        compiler.args(["-O2", "-I"]).arg(source.join("src")).arg("-o").arg(&program);
+        compiler.args([source.join("examples/rdkafka_performance.c"), source.join("src/librdkafka.a")]);
+        run(compiler.args(["-lm", "-lz", "-ldl", "-lpthread", "-lrt"]))?;
         Ok(Self { program, dir: dir.to_path_buf() })
     }
 
@@ -126,12 +125,6 @@ fn librdkafka() -> Outcome<PathBuf> {
         is_librdkafka.then(|| message["out_dir"].as_str().map(PathBuf::from)).flatten()
     });
     out_dir.ok_or_else(|| "cargo does not say where it built librdkafka".into())
-}
-
-/// Compiles a C program whose sources are arguments of `compiler` already.
-pub(crate) fn compile(compiler: &mut Command, program: &Path, library: Option<&Path>) -> Outcome {
-    compiler.args(["-O2", "-o"]).arg(program).args(library);
-    run(compiler.args(["-lm", "-lz", "-ldl", "-lpthread", "-lrt"]))
 }
 
 /// Latencies in microseconds, one a line, ascending, without the first second's.

@@ -1,20 +1,16 @@
-//! The machine under the benchmark: what it is, how fast it is just now, and its memory kept in use.
+//! The machine under the benchmark: what it is, how fast it is just now, and its memory made ready.
 
 use std::{
     fs,
-    io::{BufRead, BufReader, Write},
-    path::{Path, PathBuf},
-    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
+    path::Path,
+    process::{Command, Stdio},
     time::Instant,
 };
 
 use serde_json::{Map, Value, json};
 
-use super::{client, measure, pinned};
+use super::{measure, pinned};
 use crate::shell::{Outcome, output_of, say, workspace};
-
-/// What the filler leaves free: enough that a broker that grows does not wait for memory.
-const LEAVE_FREE: u64 = 700_000_000;
 
 /// How fast the broker's core is right now. A neighbour on the host, or a build on this machine, shows here.
 #[derive(Clone, Copy, Debug)]
@@ -64,51 +60,18 @@ impl Calibration {
     }
 }
 
-/// The process that keeps memory in use: see `filler.c`.
-pub(crate) struct Filler {
-    child: Child,
-    input: ChildStdin,
-    output: BufReader<ChildStdout>,
-    file: PathBuf,
-}
-
-impl Filler {
-    /// Starts it where free memory goes back to a host; nothing is needed elsewhere.
-    pub(crate) fn start_where_needed(dir: &Path) -> Outcome<Option<Self>> {
-        if !Path::new("/sys/module/page_reporting").exists() {
-            return Ok(None);
-        }
-        let source = workspace().join("xtask/src/bench/filler.c");
-        let program = dir.join("filler");
-        client::compile(Command::new("cc").arg(source), &program, None)?;
-        let file = dir.join("filler.data");
-        let mut command = Command::new("setpriv");
-        command.args(["--pdeathsig", "KILL"]).arg(program).arg(&file).arg(LEAVE_FREE.to_string());
-        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
-        let input = child.stdin.take().ok_or("no pipe to the filler")?;
-        let output = BufReader::new(child.stdout.take().ok_or("no pipe from the filler")?);
-        Ok(Some(Self { child, input, output, file }))
-    }
-
-    /// Fills memory again, after files were deleted.
-    pub(crate) fn fill(&mut self) -> Outcome {
-        self.input.write_all(b"\n")?;
-        let mut free = String::new();
-        self.output.read_line(&mut free)?;
-        if free.is_empty() {
-            return Err("the filler ended".into());
-        }
-        Ok(())
-    }
-}
-
-impl Drop for Filler {
-    fn drop(&mut self) {
-        // It may have ended already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-        let _ = fs::remove_file(&self.file);
-    }
+/// Makes `bytes` of memory ready to be used: fills and frees as much page cache.
+///
+/// A virtual machine gives memory that lies free back to its host, and pays one to two CPU seconds per gigabyte to touch
+/// it again: more than a broker spends on the data. What was freed last is used first, so the run that follows at
+/// once gets memory that the machine has.
+pub(crate) fn prime_memory(dir: &Path, bytes: u64) -> Outcome {
+    let file = dir.join("prime");
+    let mut dd = Command::new("dd");
+    dd.args(["if=/dev/zero", "bs=1M", &format!("count={}", bytes >> 20)]).arg(format!("of={}", file.display()));
+    let filled = dd.stderr(Stdio::null()).status()?.success();
+    fs::remove_file(&file)?;
+    if filled { Ok(()) } else { Err("memory cannot be primed: is the disk full?".into()) }
 }
 
 /// Writes back what lies dirty in memory, so that one run does not pay for another's.

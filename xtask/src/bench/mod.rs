@@ -32,7 +32,7 @@ use crate::{
 };
 use brokers::{Broker, Program};
 use client::{Client, Run};
-use machine::{Calibration, Filler};
+use machine::Calibration;
 use report::{Contender, Metric, Report, percentile};
 use still::Idle;
 use workload::{Figure, Job, Workload};
@@ -45,6 +45,8 @@ const WARM_UP_RUNS_OF_W1: u32 = 4;
 /// After a start, a JVM is busy with itself for some seconds.
 const SETTLE: Duration = Duration::from_secs(5);
 const STARTS: u32 = 5;
+/// A run that appends less than this uses no memory to speak of.
+const PRIMED_FROM_BYTES: u64 = 100_000_000;
 
 /// What to measure.
 #[derive(Args)]
@@ -86,7 +88,6 @@ struct Bench<'a> {
     client: Client,
     milena: Program,
     kafka: Option<Program>,
-    filler: Option<Filler>,
     report: Report,
     calibrations: Vec<Calibration>,
     /// What the warm JVM had moved when its first round began.
@@ -101,14 +102,12 @@ impl<'a> Bench<'a> {
         let milena = Program::milena(&milena_binary()?)?;
         let kafka = if options.milena_only { None } else { Some(Program::kafka(Tools::at_default().dir())?) };
         pinned::move_to_client_core()?;
-        let filler = if options.quick { None } else { Filler::start_where_needed(&dir)? };
         Ok(Self {
             options,
             dir,
             client,
             milena,
             kafka,
-            filler,
             report: Report::default(),
             calibrations: Vec::new(),
             warmed_by_gigabytes: 0.0,
@@ -129,7 +128,6 @@ impl<'a> Bench<'a> {
         let only_a_sample = if self.options.quick { 1 } else { usize::MAX };
         for workload in self.workloads().into_iter().take(only_a_sample) {
             section(&format!("{} on a fresh JVM: {}", workload.id, workload.title));
-            self.fill_memory()?;
             let (broker, started) = Broker::start(&kafka, &self.dir.join("kafka"))?;
             still::record_start(&mut self.report, Contender::KafkaFresh, &started);
             sleep(self.settle());
@@ -201,8 +199,9 @@ impl<'a> Bench<'a> {
         for round in 0..rounds {
             section(&format!("round {} of {rounds}", round + 1));
             turns.reverse();
-            self.fill_memory()?;
-            let calibration = Calibration::run(&self.dir, if self.options.quick { 100 } else { 1000 })?;
+            let megabytes = if self.options.quick { 100 } else { 1000 };
+            machine::prime_memory(&self.dir, megabytes * 1_250_000)?;
+            let calibration = Calibration::run(&self.dir, megabytes)?;
             say(&format!("{calibration:.3?}"));
             self.calibrations.push(calibration);
             self.round(round, &mut turns)?;
@@ -237,7 +236,6 @@ impl<'a> Bench<'a> {
                 broker.pause()?;
             }
         }
-        // Only now: freed memory would go back to the host in the middle of the round.
         for (_, broker) in turns {
             broker.resume()?;
             self.delete_topics(broker)?;
@@ -293,6 +291,10 @@ impl<'a> Bench<'a> {
         workload: &'static Workload,
     ) -> Outcome<Run> {
         machine::write_back(&self.dir)?;
+        let bytes = self.bytes_of(&workload.job);
+        if bytes >= PRIMED_FROM_BYTES {
+            machine::prime_memory(&self.dir, bytes + bytes / 4)?;
+        }
         let topic = match workload.job {
             Job::Produce { .. } => workload.id,
             Job::ReadBack { of } => of,
@@ -368,7 +370,6 @@ impl<'a> Bench<'a> {
         conditions.insert("librdkafka".to_owned(), json!(self.client.version()));
         conditions.insert("quick".to_owned(), json!(self.options.quick));
         conditions.insert("jvm_warmed_by_gigabytes".to_owned(), json!(self.warmed_by_gigabytes));
-        conditions.insert("memory_filler".to_owned(), json!(self.filler.is_some()));
         let calibrations = self.calibrations.iter().map(|calibration| {
             json!({
                 "append_seconds_per_gigabyte": calibration.append_seconds_per_gigabyte,
@@ -399,8 +400,12 @@ impl<'a> Bench<'a> {
         }
     }
 
-    fn fill_memory(&mut self) -> Outcome {
-        self.filler.as_mut().map_or(Ok(()), Filler::fill)
+    /// What a run appends.
+    fn bytes_of(&self, job: &Job) -> u64 {
+        match *job {
+            Job::Produce { message_bytes, .. } => self.messages_of(job) * message_bytes,
+            Job::ReadBack { .. } => 0,
+        }
     }
 
     fn settle(&self) -> Duration {
