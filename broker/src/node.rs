@@ -17,6 +17,7 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use crate::config::{BrokerSettings, LiveConfig, ServerConfig};
+use crate::fetch::convert::Conversions;
 use crate::fetch::session::FetchSessions;
 use crate::replica::Replicas;
 
@@ -41,6 +42,8 @@ pub struct Node {
     pub replicas: Arc<Replicas>,
     /// Fetch sessions of all connections.
     pub fetch_sessions: Mutex<FetchSessions>,
+    /// Conversions for consumers that know no batches.
+    pub fetch_conversions: Conversions,
     /// The block of producer ids in use.
     pub producer_ids: tokio::sync::Mutex<ProducerIds>,
     /// The clocks.

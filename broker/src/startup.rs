@@ -28,6 +28,7 @@ use uuid::Uuid;
 
 use crate::Broker;
 use crate::config::{self, Advertised, Bind, LiveConfig, ServerConfig};
+use crate::fetch::convert::Conversions;
 use crate::fetch::session::FetchSessions;
 use crate::logging::lifecycle;
 use crate::node::{Node, ProducerIds};
@@ -172,6 +173,7 @@ pub(crate) async fn start(config: ServerConfig, disk: Arc<dyn Disk>) -> Result<B
         controller,
         replicas,
         fetch_sessions: Mutex::new(fetch_sessions),
+        fetch_conversions: Conversions::default(),
         producer_ids: tokio::sync::Mutex::new(ProducerIds::default()),
         clock: env.clock,
     });

@@ -74,11 +74,7 @@ fn finalized(name: &str, level: i16) -> FinalizedFeatureKey {
 
 fn served() -> Vec<ApiVersion> {
     APIS.iter()
-        .map(|api| {
-            // librdkafka before 2.x takes compression for granted only if Produce 0 is listed (KAFKA-18659).
-            let min = if api.key == ApiKey::Produce as i16 { 0 } else { api.min };
-            ApiVersion::default().with_api_key(api.key).with_min_version(min).with_max_version(api.max)
-        })
+        .map(|api| ApiVersion::default().with_api_key(api.key).with_min_version(api.min).with_max_version(api.max))
         .collect()
 }
 

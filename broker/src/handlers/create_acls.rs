@@ -1,6 +1,6 @@
 //! CreateAcls (key 30): refused, one row for every creation, while no authorizer is configured.
 //!
-//! Versions 1-3 (v2 flexible). Source: `CreateAclsRequest.getErrorResponse`.
+//! Versions 0-3 (v1 pattern types, KIP-290; v2 flexible). Source: `CreateAclsRequest.getErrorResponse`.
 
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::create_acls_response::AclCreationResult;

@@ -1,6 +1,6 @@
 //! CreateTopics (key 19): decided by the controller (`milena_metadata::decide::create_topics`).
 //!
-//! Versions 2-7: v5 flexible and effective configs in the answer (KIP-525), v7 topic ids.
+//! Versions 0-7: v1 validate only and error messages, v2 throttle time, v5 flexible and effective configs in the answer (KIP-525), v7 topic ids.
 
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::create_topics_response::CreatableTopicResult;

@@ -1,6 +1,6 @@
 //! DeleteAcls (key 31): refused, one row for every filter, while no authorizer is configured.
 //!
-//! Versions 1-3 (v2 flexible). Source: `DeleteAclsRequest.getErrorResponse`.
+//! Versions 0-3 (v1 pattern types, KIP-290; v2 flexible). Source: `DeleteAclsRequest.getErrorResponse`.
 
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::delete_acls_response::DeleteAclsFilterResult;

@@ -1,6 +1,6 @@
 //! DeleteTopics (key 20): decided by the controller (`milena_metadata::decide::delete_topics`).
 //!
-//! Versions 1-6: v4 flexible, v5 error messages, v6 topic ids (KIP-516). With `delete.topic.enable=false` every row
+//! Versions 0-6: v1 throttle time, v4 flexible, v5 error messages, v6 topic ids (KIP-516). With `delete.topic.enable=false` every row
 //! is refused, whether the topic exists or not.
 
 use kafka_protocol::ResponseError;

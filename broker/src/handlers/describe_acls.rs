@@ -1,6 +1,6 @@
 //! DescribeAcls (key 29): a broker without an authorizer has no ACLs to show.
 //!
-//! Versions 1-3 (v2 flexible). Source: `AclApis.handleDescribeAcls`.
+//! Versions 0-3 (v1 pattern types, KIP-290; v2 flexible). Source: `AclApis.handleDescribeAcls`.
 
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::{DescribeAclsRequest, DescribeAclsResponse};

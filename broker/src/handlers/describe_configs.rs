@@ -1,6 +1,6 @@
 //! DescribeConfigs (key 32): the configuration in force, where each value comes from, and what stands behind it.
 //!
-//! Versions 1-4: v3 type and documentation (KIP-569), v4 flexible. Documentation is not kept here and answered as
+//! Versions 0-4: v1 sources and synonyms (KIP-226), v3 type and documentation (KIP-569), v4 flexible. Documentation is not kept here and answered as
 //! null. A broker's configuration is told by that broker; the resource "" is the cluster's default, of which only
 //! what was set is listed. Source: `ConfigHelper.describeConfigs`.
 

@@ -1,6 +1,6 @@
 //! DescribeLogDirs (key 35): where the partitions of this broker lie and how large they are.
 //!
-//! Versions 1-5: v2 flexible, v4 total and usable bytes (KIP-827), v5 cordoned dirs (KIP-1066; none is here). Topics
+//! Versions 0-5: v2 flexible, v4 total and usable bytes (KIP-827), v5 cordoned dirs (KIP-1066; none is here). Topics
 //! null means all, an empty list none; what is unknown is left out. Source: `ReplicaManager.describeLogDirs`.
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,8 +1,10 @@
 //! ListOffsets (key 2): the offset of a time, or of one of the special times.
 //!
-//! Versions 1-11: v2 isolation level, v4 leader epoch, v5 OFFSET_NOT_AVAILABLE, v6 flexible, v7 max timestamp (-3,
+//! Versions 0-11: v0 where segments begin ([`v0`]), v1 one offset by a record's time (KIP-79), v2 isolation level, v4 leader epoch, v5 OFFSET_NOT_AVAILABLE, v6 flexible, v7 max timestamp (-3,
 //! KIP-734), v8 local start (-4, KIP-405), v9 last tiered (-5, KIP-1005), v10 timeout, v11 earliest pending upload
 //! (-6, KIP-1023). Source: `KafkaApis.handleListOffsetRequest`, `ReplicaManager.fetchOffset`.
+
+mod v0;
 
 use std::collections::BTreeSet;
 
@@ -14,6 +16,7 @@ use kafka_protocol::messages::list_offsets_response::{
 };
 use milena_metadata::image::MetadataImage;
 use milena_protocol::messages::list_offsets;
+use milena_storage::LogReader;
 
 use super::common::{code_of, partition_by_name};
 use super::context::Context;
@@ -39,6 +42,9 @@ struct Found {
 const NOTHING: Found = Found { timestamp: -1, offset: -1, leader_epoch: -1 };
 
 pub(super) fn handle(context: &Context<'_>, body: BytesMut) -> Reply {
+    if context.version == 0 {
+        return v0::handle(context, body);
+    }
     let request = match list_offsets::decode_request(&mut body.freeze(), context.version) {
         Ok(request) => request,
         Err(error) => return Reply::Close(error.to_string()),
@@ -114,12 +120,12 @@ fn look_up(partition: &Partition, timestamp: i64, bound: i64, leader_epoch: i32)
             Found { timestamp: -1, offset, leader_epoch: reader.epoch_for_offset(offset).unwrap_or(-1) }
         }
         LATEST_TIERED | EARLIEST_PENDING_UPLOAD => NOTHING,
-        MAX_TIMESTAMP => reader.max_timestamp_offset()?.filter(|found| found.offset < bound).map_or(NOTHING, |found| Found {
+        MAX_TIMESTAMP => partition.read(LogReader::max_timestamp_offset)?.filter(|found| found.offset < bound).map_or(NOTHING, |found| Found {
             timestamp: found.timestamp,
             offset: found.offset,
             leader_epoch: found.leader_epoch,
         }),
-        _ => reader.offset_for_timestamp(timestamp, bound)?.map_or(NOTHING, |found| Found {
+        _ => partition.read(|reader| reader.offset_for_timestamp(timestamp, bound))?.map_or(NOTHING, |found| Found {
             timestamp: found.timestamp,
             offset: found.offset,
             leader_epoch: found.leader_epoch,

@@ -15,7 +15,7 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 use kafka_protocol::messages::ApiKey;
 use kafka_protocol::protocol::{Decodable, Encodable};
 use milena_protocol::file_range::Chunk;
-use milena_protocol::{FrameError, RequestHead, guard};
+use milena_protocol::{FrameError, RequestHead, api, guard, legacy};
 
 use crate::node::Node;
 use context::{ConnectionInfo, Context, Head};
@@ -93,24 +93,24 @@ macro_rules! apis {
 }
 
 apis! {
-    Produce 3..=13 => produce (raw async);
-    Fetch 4..=18 => fetch (raw async);
-    ListOffsets 1..=11 => list_offsets (raw);
+    Produce 0..=13 => produce (raw async);
+    Fetch 0..=18 => fetch (raw async);
+    ListOffsets 0..=11 => list_offsets (raw);
     Metadata 0..=13 => metadata (message async);
     FindCoordinator 0..=6 => find_coordinator (message async);
     SaslHandshake 0..=1 => sasl_handshake (message);
     ApiVersions 0..=4 => api_versions (raw);
-    CreateTopics 2..=7 => create_topics (message async);
-    DeleteTopics 1..=6 => delete_topics (message async);
+    CreateTopics 0..=7 => create_topics (message async);
+    DeleteTopics 0..=6 => delete_topics (message async);
     DeleteRecords 0..=2 => delete_records (message async);
     InitProducerId 0..=5 => init_producer_id (message async);
-    OffsetForLeaderEpoch 2..=4 => offset_for_leader_epoch (message);
-    DescribeAcls 1..=3 => describe_acls (message);
-    CreateAcls 1..=3 => create_acls (message);
-    DeleteAcls 1..=3 => delete_acls (message);
-    DescribeConfigs 1..=4 => describe_configs (message);
+    OffsetForLeaderEpoch 0..=4 => offset_for_leader_epoch (message);
+    DescribeAcls 0..=3 => describe_acls (message);
+    CreateAcls 0..=3 => create_acls (message);
+    DeleteAcls 0..=3 => delete_acls (message);
+    DescribeConfigs 0..=4 => describe_configs (message);
     AlterConfigs 0..=2 => alter_configs (message async);
-    DescribeLogDirs 1..=5 => describe_log_dirs (raw);
+    DescribeLogDirs 0..=5 => describe_log_dirs (raw);
     SaslAuthenticate 0..=2 => sasl_authenticate (message);
     CreatePartitions 0..=3 => create_partitions (message async);
     ElectLeaders 0..=2 => elect_leaders (message async);
@@ -174,9 +174,17 @@ fn take_head(frame: &mut BytesMut) -> Result<RequestHead, FrameError> {
     Ok(head)
 }
 
+/// Versions below the crate's floor are brought up to it first.
 fn decode<T: Decodable>(context: &Context<'_>, body: BytesMut) -> Result<T, Reply> {
-    T::decode(&mut body.freeze(), context.version)
-        .map_err(|error| Reply::Close(format!("cannot decode {} v{}: {error}", context.api_name(), context.version)))
+    let Context { key, version, .. } = *context;
+    let refuse = |error: &dyn std::fmt::Display| {
+        Reply::Close(format!("cannot decode {} v{version}: {error}", context.api_name()))
+    };
+    let (mut body, version) = match legacy::floor(key).filter(|floor| version < *floor) {
+        Some(floor) => (legacy::raise_request(key, version, &body).map_err(|error| refuse(&error))?, floor),
+        None => (body.freeze(), version),
+    };
+    T::decode(&mut body, version).map_err(|error| refuse(&error))
 }
 
 fn answer<T: Encodable>(context: &Context<'_>, message: &T) -> Reply {
@@ -184,8 +192,14 @@ fn answer<T: Encodable>(context: &Context<'_>, message: &T) -> Reply {
 }
 
 fn encode<T: Encodable>(head: Head, message: &T) -> Reply {
-    let size = message.compute_size(head.version).unwrap_or(0);
-    encode_with(head, size, |frame| message.encode(frame, head.version))
+    let old = legacy::floor(head.key).filter(|floor| head.version < *floor);
+    let size = message.compute_size(old.unwrap_or(head.version)).unwrap_or(0);
+    let Some(floor) = old else { return encode_with(head, size, |frame| message.encode(frame, head.version)) };
+    encode_with(head, size, |frame| {
+        let mut at_floor = BytesMut::with_capacity(size);
+        message.encode(&mut at_floor, floor).map_err(|error| error.to_string())?;
+        legacy::lower_response(head.key, head.version, &at_floor, frame).map_err(|error| error.to_string())
+    })
 }
 
 /// Writes an answer by hand or by the crate; what cannot be written closes the connection and is an error of ours.
@@ -213,8 +227,14 @@ fn finish(mut frame: BytesMut) -> Bytes {
 /// `docs/compatibility.md`, so that the page cannot say anything the table does not.
 pub fn compatibility_page() -> String {
     let mut page = String::from(include_str!("compatibility_head.md"));
-    for api in APIS {
-        let _ = writeln!(page, "| {} | {} | {}-{} |", api.key, api.name, api.min, api.max);
+    let range = |min: i16, max: i16| if min == max { min.to_string() } else { format!("{min}-{max}") };
+    for theirs in &api::APIS {
+        let kafka = range(theirs.min, theirs.max);
+        let ours = APIS.iter().find(|ours| ours.key == theirs.key);
+        let milena = ours.map_or_else(|| "not yet".to_owned(), |ours| range(ours.min, ours.max));
+        let old = ours.filter(|ours| ours.min < theirs.min).map(|ours| range(ours.min, theirs.min - 1));
+        let _ =
+            writeln!(page, "| {} | {} | {kafka} | {milena} | {} |", theirs.key, theirs.name, old.unwrap_or_default());
     }
     page
 }

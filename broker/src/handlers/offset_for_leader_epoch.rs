@@ -1,6 +1,6 @@
 //! OffsetForLeaderEpoch (key 23): where an epoch ends in this leader's log (KIP-101, KIP-320).
 //!
-//! Versions 2-4 (v3 replica id, v4 flexible). An epoch that is unknown, -1 or newer than the latest answers -1/-1
+//! Versions 0-4 (v1 the epoch in the answer, v2 the client's leader epoch, v3 replica id, v4 flexible). An epoch that is unknown, -1 or newer than the latest answers -1/-1
 //! without an error. Source: `ReplicaManager.lastOffsetForLeaderEpoch`.
 
 use kafka_protocol::ResponseError;
