@@ -4,10 +4,12 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, ToSocketAddrs};
+use std::sync::Arc;
 
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 
+use crate::memory::{EndReceiver, Memory, Seat};
 use crate::{Activity, FrameReader, Sender};
 
 /// Options every accepted connection gets. A size of -1 leaves the operating system's default, as in Kafka.
@@ -49,7 +51,15 @@ pub struct Listener {
     address: SocketAddr,
 }
 
-/// A connection as it was accepted, already split into its two directions.
+/// A connection that was accepted and not yet let in; dropping it closes it.
+#[derive(Debug)]
+pub struct Incoming {
+    stream: TcpStream,
+    /// The peer.
+    pub peer: SocketAddr,
+}
+
+/// A connection that was let in, split into its two directions.
 #[derive(Debug)]
 pub struct Accepted {
     /// Cuts requests out of what the peer sends.
@@ -58,10 +68,33 @@ pub struct Accepted {
     pub sender: Sender,
     /// Tells when neither has moved a byte for long.
     pub activity: Activity,
-    /// The peer.
-    pub peer: SocketAddr,
+    /// Its part of the memory that all connections share.
+    pub seat: Arc<Seat>,
+    /// Tells when it must end for others.
+    pub ended: EndReceiver,
     /// The address of ours that the peer reached: what an unset `advertised.listeners` answers with.
     pub local: SocketAddr,
+}
+
+impl Incoming {
+    /// Sets the socket's options and splits it.
+    pub fn open(self, memory: &Arc<Memory>) -> Accepted {
+        // A peer that has gone already is noticed by the first read.
+        let _ = self.stream.set_nodelay(true);
+        let _ = socket2::SockRef::from(&self.stream).set_keepalive(true);
+        let local = self.stream.local_addr().unwrap_or_else(|_| SocketAddr::from(([0, 0, 0, 0], 0)));
+        let (reader, writer) = self.stream.into_split();
+        let activity = Activity::default();
+        let (seat, ended) = memory.enter(activity.clone());
+        Accepted {
+            frames: FrameReader::new(reader, activity.clone(), Arc::clone(&seat)),
+            sender: Sender::new(writer, activity.clone()),
+            activity,
+            seat,
+            ended,
+            local: unmap(local),
+        }
+    }
 }
 
 impl Listener {
@@ -97,20 +130,24 @@ impl Listener {
     }
 
     /// Waits for the next connection. Cancel-safe.
-    pub async fn accept(&self) -> io::Result<Accepted> {
+    ///
+    /// # Errors
+    /// What `accept` says, such as that no descriptor is left; see [`is_out_of_descriptors`].
+    pub async fn accept(&self) -> io::Result<Incoming> {
         let (stream, peer) = self.socket.accept().await?;
-        stream.set_nodelay(true)?;
-        let local = stream.local_addr()?;
-        let (reader, writer) = stream.into_split();
-        let activity = Activity::default();
-        Ok(Accepted {
-            frames: FrameReader::new(reader, activity.clone()),
-            sender: Sender::new(writer, activity.clone()),
-            activity,
-            peer: unmap(peer),
-            local: unmap(local),
-        })
+        Ok(Incoming { stream, peer: unmap(peer) })
     }
+}
+
+/// Whether `accept` failed since this process, or the machine, has no descriptor left.
+pub fn is_out_of_descriptors(error: &io::Error) -> bool {
+    let codes = [rustix::io::Errno::MFILE, rustix::io::Errno::NFILE].map(rustix::io::Errno::raw_os_error);
+    error.raw_os_error().is_some_and(|code| codes.contains(&code))
+}
+
+/// All addresses of a host name, or the address that it is.
+pub fn addresses_of(host: &str) -> io::Result<Vec<IpAddr>> {
+    Ok((host, 0).to_socket_addrs()?.map(|address| address.ip().to_canonical()).collect())
 }
 
 fn resolve(hosts: &[&str], port: u16) -> Result<Vec<SocketAddr>, ListenerError> {

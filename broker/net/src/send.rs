@@ -133,7 +133,7 @@ impl Sender {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => stream.writable().await?,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 done => {
-                    self.activity.note();
+                    self.activity.note(*done.as_ref().unwrap_or(&0));
                     return done;
                 }
             }

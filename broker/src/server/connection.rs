@@ -9,59 +9,98 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::BytesMut;
-use milena_net::{Accepted, FrameError, FrameReader, Sender};
+use milena_net::memory::{Answering, Held};
+use milena_net::{Accepted, Ended, Frame, FrameError, FrameReader, Seat, Sender};
 use milena_protocol::file_range::Chunk;
 use tokio::sync::watch;
 
+use super::log;
+use super::weight::{Weight, weight};
 use crate::handlers::context::ConnectionInfo;
 use crate::handlers::{self, Reply};
 use crate::node::Node;
 
 /// Answers that may wait on one connection before its next frame is left in the socket.
 const MAX_WAITING: usize = 64;
+/// Bytes of answers that are ready and wait for one before them, before the next frame is left in the socket.
+const READY_BYTES_MAX: usize = 64 * 1024;
 
 /// What a request that is being dispatched may still take once the broker stops.
 const STOP_GRACE: Duration = Duration::from_millis(500);
 
-type Waiting = Pin<Box<dyn Future<Output = Reply> + Send>>;
+/// An answer that waits for its turn.
+enum Waiting {
+    /// It waits for replicas or a disk, too.
+    Later(Pin<Box<dyn Future<Output = Reply> + Send>>),
+    /// It waits for those before it.
+    Ready(Ready),
+}
+
+/// An answer in memory, counted as long as its client has not taken it.
+struct Ready {
+    reply: Reply,
+    bytes: usize,
+    _counted: Option<Answering>,
+}
+
+impl Ready {
+    fn new(seat: &Arc<Seat>, reply: Reply) -> Self {
+        let bytes = match &reply {
+            Reply::Answer(bytes) => bytes.len(),
+            Reply::Chunks(chunks) => chunks.iter().map(in_memory).sum(),
+            Reply::Later(_) | Reply::Nothing | Reply::Close(_) => 0,
+        };
+        Self { reply, bytes, _counted: seat.answering(bytes) }
+    }
+}
+
+/// A file range costs no memory.
+fn in_memory(chunk: &Chunk) -> usize {
+    match chunk {
+        Chunk::Bytes(bytes) => bytes.len(),
+        Chunk::File(_) => 0,
+    }
+}
 
 /// Why a connection ends.
-enum End {
+pub(super) enum End {
     /// The peer left, or we stop.
     Quiet,
-    /// Something the operator may want to read.
+    /// The peer announced a frame of a size that is not allowed.
+    Size(FrameError),
+    /// A request that Kafka answers by closing the connection.
     Said(String),
+    /// It had to end for others.
+    Told(Ended),
 }
 
 /// Serves one connection until either side ends it.
 pub(super) async fn run(
     node: Arc<Node>,
     info: ConnectionInfo,
-    Accepted { frames, sender, activity, peer, .. }: Accepted,
+    Accepted { frames, sender, activity, seat, ended, .. }: Accepted,
     stop: watch::Receiver<bool>,
 ) {
     // As in Kafka a request that waits longer than this goes with its connection: its client may be long gone.
     let max_idle =
         u64::try_from(node.config.settings.connections_max_idle_ms).map_or(Duration::MAX, Duration::from_millis);
+    let peer = info.peer;
     let mut connection = Connection {
         max_frame: node.config.settings.socket_request_max_bytes,
         node,
         info: Arc::new(info),
         frames,
-        answers: Answers { sender, waiting: VecDeque::new() },
+        answers: Answers { sender, seat, waiting: VecDeque::new(), ready_bytes: 0 },
         stop,
     };
     let end = tokio::select! {
-        end = connection.serve() => end,
+        // First, so that a connection that has become quiet is looked at once more and gives its buffer back.
+        biased;
         () = activity.ceased(max_idle) => End::Quiet,
+        Ok(why) = ended => End::Told(why),
+        end = connection.serve() => end,
     };
-    match end {
-        End::Quiet => {}
-        End::Said(reason) => {
-            tracing::info!(target: "kafka.network.Processor", "Closing connection from {peer}: {reason}");
-        }
-    }
+    log::closed(peer, &end);
 }
 
 struct Connection {
@@ -76,15 +115,18 @@ struct Connection {
 /// The sending direction, and the answers that wait for it in the order of their requests.
 struct Answers {
     sender: Sender,
+    seat: Arc<Seat>,
     waiting: VecDeque<Waiting>,
+    /// Of those that wait, the bytes of those that are ready.
+    ready_bytes: usize,
 }
 
 /// What happens next on a connection.
 enum Event {
     /// The oldest waiting answer is ready.
-    Answered(Reply),
+    Answered(Ready),
     /// A frame, or the end of the stream.
-    Received(Result<Option<BytesMut>, FrameError>),
+    Received(Result<Option<Frame>, FrameError>),
     /// The broker stops.
     Stopping,
 }
@@ -93,14 +135,14 @@ impl Connection {
     async fn serve(&mut self) -> End {
         loop {
             let frame = match self.next_event().await {
-                Event::Answered(reply) => match self.answers.write_oldest(reply).await {
+                Event::Answered(ready) => match write(&mut self.answers.sender, ready).await {
                     Ok(()) => continue,
                     Err(end) => return end,
                 },
                 Event::Received(Ok(Some(frame))) => frame,
                 Event::Received(Ok(None) | Err(FrameError::Io(_))) => return End::Quiet,
                 Event::Stopping => return self.answers.drain().await,
-                Event::Received(Err(error)) => return End::Said(error.to_string()),
+                Event::Received(Err(error @ FrameError::Size { .. })) => return End::Size(error),
             };
             let reply = match self.dispatch(frame).await {
                 Ok(reply) => reply,
@@ -113,24 +155,37 @@ impl Connection {
     }
 
     async fn next_event(&mut self) -> Event {
-        let room = self.answers.waiting.len() < MAX_WAITING;
+        let room = self.answers.waiting.len() < MAX_WAITING && self.answers.ready_bytes < READY_BYTES_MAX;
         tokio::select! {
             biased;
             _ = self.stop.wait_for(|stop| *stop) => Event::Stopping,
-            reply = front(&mut self.answers.waiting) => Event::Answered(reply),
+            answer = self.answers.oldest() => Event::Answered(answer),
             frame = self.frames.next(self.max_frame), if room => Event::Received(frame),
         }
     }
 
-    /// Dispatches one frame and meanwhile writes answers that become ready.
-    async fn dispatch(&mut self, frame: BytesMut) -> Result<Reply, End> {
+    /// Dispatches one frame and meanwhile writes answers that become ready. The frame's memory is given back when the
+    /// request stands in its logs, whoever reads its answer.
+    async fn dispatch(&mut self, Frame { bytes, held }: Frame) -> Result<Reply, End> {
         let (node, info, stop) = (&self.node, &self.info, self.stop.clone());
+        let seat = Arc::clone(&self.answers.seat);
         let dispatched = pin!(async {
-            tokio::select! {
+            let answered = async {
+                match weight(&bytes) {
+                    // It is slow only if the disk is, which is not the client's doing.
+                    Weight::Append => held.iter().for_each(Held::at_work),
+                    Weight::Light => {}
+                    Weight::Answer => seat.room_for_an_answer().await,
+                }
+                handlers::dispatch(node, info, bytes).await
+            };
+            let reply = tokio::select! {
                 biased;
-                reply = handlers::dispatch(node, info, frame) => Ok(reply),
+                reply = answered => Ok(reply),
                 () = overdue(stop) => Err(End::Quiet),
-            }
+            };
+            drop(held);
+            reply
         });
         self.answers.write_while(dispatched).await?
     }
@@ -140,11 +195,34 @@ impl Answers {
     /// Writes an answer, or has it wait for its turn.
     async fn add(&mut self, reply: Reply) -> Result<(), End> {
         match reply {
-            Reply::Later(later) => self.waiting.push_back(later),
-            now if self.waiting.is_empty() => return write(&mut self.sender, now).await,
-            now => self.waiting.push_back(Box::pin(std::future::ready(now))),
+            Reply::Later(later) => self.waiting.push_back(Waiting::Later(later)),
+            now => {
+                let ready = Ready::new(&self.seat, now);
+                if self.waiting.is_empty() {
+                    return write(&mut self.sender, ready).await;
+                }
+                self.ready_bytes += ready.bytes;
+                self.waiting.push_back(Waiting::Ready(ready));
+            }
         }
         Ok(())
+    }
+
+    /// Takes the oldest waiting answer when it is ready; pending for ever if there is none. Cancel-safe.
+    async fn oldest(&mut self) -> Ready {
+        let later = match self.waiting.front_mut() {
+            None => return std::future::pending().await,
+            Some(Waiting::Ready(_)) => None,
+            Some(Waiting::Later(later)) => Some(settled(later).await),
+        };
+        match (self.waiting.pop_front(), later) {
+            (Some(Waiting::Ready(ready)), _) => {
+                self.ready_bytes -= ready.bytes;
+                ready
+            }
+            (_, Some(reply)) => Ready::new(&self.seat, reply),
+            _ => unreachable!("it was the front just now"),
+        }
     }
 
     /// Writes answers that become ready until `dispatched` is done.
@@ -153,12 +231,12 @@ impl Answers {
     /// does not read what it asked for must not keep that from everybody else.
     async fn write_while<T>(&mut self, mut dispatched: Pin<&mut impl Future<Output = T>>) -> Result<T, End> {
         loop {
-            let reply = tokio::select! {
+            let ready = tokio::select! {
                 biased;
                 done = &mut dispatched => return Ok(done),
-                reply = front(&mut self.waiting) => reply,
+                ready = self.oldest() => ready,
             };
-            let mut written = pin!(self.write_oldest(reply));
+            let mut written = pin!(write(&mut self.sender, ready));
             tokio::select! {
                 biased;
                 done = &mut dispatched => return written.await.map(|()| done),
@@ -170,17 +248,12 @@ impl Answers {
     /// Nothing more is read; what stands in the logs is still acknowledged.
     async fn drain(&mut self) -> End {
         while !self.waiting.is_empty() {
-            let reply = front(&mut self.waiting).await;
-            if let Err(end) = self.write_oldest(reply).await {
+            let ready = self.oldest().await;
+            if let Err(end) = write(&mut self.sender, ready).await {
                 return end;
             }
         }
         End::Quiet
-    }
-
-    async fn write_oldest(&mut self, reply: Reply) -> Result<(), End> {
-        self.waiting.pop_front();
-        write(&mut self.sender, reply).await
     }
 }
 
@@ -191,24 +264,24 @@ async fn overdue(mut stop: watch::Receiver<bool>) {
     tokio::time::sleep(STOP_GRACE).await;
 }
 
-/// The oldest waiting answer; pending for ever if there is none.
-async fn front(waiting: &mut VecDeque<Waiting>) -> Reply {
-    match waiting.front_mut() {
-        Some(first) => first.as_mut().await,
-        None => std::future::pending().await,
+/// What a later answer comes to in the end.
+async fn settled(later: &mut Pin<Box<dyn Future<Output = Reply> + Send>>) -> Reply {
+    loop {
+        match later.as_mut().await {
+            Reply::Later(next) => *later = next,
+            reply => return reply,
+        }
     }
 }
 
-async fn write(sender: &mut Sender, reply: Reply) -> Result<(), End> {
-    let mut reply = reply;
-    loop {
-        match reply {
-            Reply::Answer(bytes) => return sender.send(vec![Chunk::Bytes(bytes)]).await.map_err(|_| End::Quiet),
-            Reply::Chunks(chunks) => return sender.send(chunks).await.map_err(|_| End::Quiet),
-            Reply::Later(later) => reply = later.await,
-            Reply::Nothing => return Ok(()),
-            Reply::Close(reason) => return Err(End::Said(reason)),
-        }
+async fn write(sender: &mut Sender, ready: Ready) -> Result<(), End> {
+    let Ready { reply, _counted, .. } = ready;
+    match reply {
+        Reply::Answer(bytes) => sender.send(vec![Chunk::Bytes(bytes)]).await.map_err(|_| End::Quiet),
+        Reply::Chunks(chunks) => sender.send(chunks).await.map_err(|_| End::Quiet),
+        Reply::Later(_) => unreachable!("a later answer is settled before it is ready"),
+        Reply::Nothing => Ok(()),
+        Reply::Close(reason) => Err(End::Said(reason)),
     }
 }
 
@@ -218,6 +291,7 @@ mod tests {
 
     use bytes::Bytes;
     use milena_net::listener::{Listener, SocketOptions};
+    use milena_net::{Memory, Room};
     use tokio::sync::Mutex;
 
     use super::*;
@@ -232,15 +306,15 @@ mod tests {
         let options = SocketOptions { send_buffer_bytes: -1, receive_buffer_bytes: -1, backlog: 50 };
         let listener = Listener::bind(&["127.0.0.1"], 0, options).unwrap().remove(0);
         let mut peer = std::net::TcpStream::connect(listener.address()).unwrap();
-        let sender = listener.accept().await.unwrap().sender;
+        let Accepted { sender, seat, .. } = listener.accept().await.unwrap().open(&Memory::new(Room::UNLIMITED));
 
         let large = Reply::Answer(Bytes::from(vec![0; LARGE_ANSWER_BYTES]));
-        let waiting: VecDeque<Waiting> = [Box::pin(std::future::ready(large)) as Waiting].into();
+        let waiting: VecDeque<Waiting> = [Waiting::Later(Box::pin(std::future::ready(large)))].into();
         let append_lock = Arc::new(Mutex::new(()));
         let held = Arc::clone(&append_lock).lock_owned().await;
         let dispatched = Arc::clone(&append_lock);
         let connection = tokio::spawn(async move {
-            let mut answers = Answers { sender, waiting };
+            let mut answers = Answers { sender, seat, waiting, ready_bytes: 0 };
             let dispatched = pin!(async { drop(dispatched.lock().await) });
             answers.write_while(dispatched).await.is_ok()
         });

@@ -1,10 +1,14 @@
 //! Accepting and serving connections: the only module that imports handlers.
 
 mod connection;
+mod log;
+mod memory_limit;
+mod weight;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use milena_net::Memory;
 use milena_net::listener::{Listener, ListenerError, SocketOptions};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -41,16 +45,32 @@ impl BoundListener {
 ///
 /// Owned by `Broker`; every task it starts ends with it.
 pub async fn serve(node: Arc<Node>, listeners: Vec<BoundListener>, stop: watch::Receiver<bool>) {
+    let memory = Memory::new(memory_limit::room(&node.config));
     let mut acceptors = JoinSet::new();
     for listener in listeners {
         for socket in listener.sockets {
-            acceptors.spawn(accept(Arc::clone(&node), Arc::clone(&listener.name), socket, stop.clone()));
+            acceptors.spawn(accept(
+                Arc::clone(&node),
+                Arc::clone(&memory),
+                Arc::clone(&listener.name),
+                socket,
+                stop.clone(),
+            ));
         }
     }
-    while acceptors.join_next().await.is_some() {}
+    tokio::select! {
+        () = async { while acceptors.join_next().await.is_some() {} } => {}
+        () = memory.watch() => {}
+    }
 }
 
-async fn accept(node: Arc<Node>, listener: Arc<str>, socket: Listener, mut stop: watch::Receiver<bool>) {
+async fn accept(
+    node: Arc<Node>,
+    memory: Arc<Memory>,
+    listener: Arc<str>,
+    socket: Listener,
+    mut stop: watch::Receiver<bool>,
+) {
     let mut connections = JoinSet::new();
     loop {
         let accepted = tokio::select! {
@@ -59,9 +79,10 @@ async fn accept(node: Arc<Node>, listener: Arc<str>, socket: Listener, mut stop:
             accepted = socket.accept() => accepted,
         };
         match accepted {
-            Ok(accepted) => {
-                let info =
-                    ConnectionInfo { listener: Arc::clone(&listener), peer: accepted.peer, local: accepted.local };
+            Ok(incoming) => {
+                let peer = incoming.peer;
+                let accepted = incoming.open(&memory);
+                let info = ConnectionInfo { listener: Arc::clone(&listener), peer, local: accepted.local };
                 connections.spawn(connection::run(Arc::clone(&node), info, accepted, stop.clone()));
             }
             Err(error) => {
