@@ -379,18 +379,23 @@ impl Segment {
         Ok(())
     }
 
-    /// Give the files their `.deleted` names. Answers the new names.
+    /// Give the files their `.deleted` names, the .log first: without it the others are nobody's, and one that keeps its name goes at the next start.
+    /// Answers the new names.
     pub(crate) fn mark_deleted(&self) -> Result<Vec<PathBuf>, DiskError> {
         let mut renamed = Vec::new();
         let before: Vec<_> = [LOG, INDEX, TIME_INDEX, TRANSACTION_INDEX].map(|suffix| self.path(suffix)).into();
         self.is_deleted.store(true, Ordering::Release);
-        for from in before {
+        for (place, from) in before.into_iter().enumerate() {
             let mut to = from.clone();
             to.as_mut_os_string().push(DELETED);
-            match self.place.disk().rename(&from, &to) {
+            match self.place.disk().rename(&from, &to).map_err(DiskError::new("rename", &from)) {
                 Ok(()) => renamed.push(to),
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => return Err(DiskError::new("rename", &from)(error)),
+                Err(error) if error.source.kind() == io::ErrorKind::NotFound => {}
+                Err(error) if place > 0 && error.is_full() => {}
+                Err(error) => {
+                    self.is_deleted.store(place > 0, Ordering::Release);
+                    return Err(error);
+                }
             }
         }
         Ok(renamed)

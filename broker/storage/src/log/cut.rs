@@ -113,7 +113,7 @@ impl Log {
         let removed: Vec<Arc<Segment>> = self.segments.iter().take(count).map(Arc::clone).collect();
         let mut paths = Vec::new();
         self.segments = self.segments.iter().skip(count).map(Arc::clone).collect();
-        let first_base = self.segments.first().map_or(self.log_end_offset, |segment| segment.base_offset());
+        let mut first_base = self.segments.first().map_or(self.log_end_offset, |segment| segment.base_offset());
         self.increment_log_start_offset(first_base)?;
         self.publish();
         // Oldest first, each name on stable storage before the next one: what a crash in between leaves has no hole.
@@ -121,8 +121,22 @@ impl Log {
             if index > 0 {
                 self.sync_dir().map_err(|error| self.broken(error))?;
             }
+            match segment.mark_deleted() {
+                Ok(renamed) => paths.extend(renamed),
+                Err(error) if !error.is_full() => return Err(self.broken(error).into()),
+                Err(error) => {
+                    // It stays, below the log start, and so do those behind it: without them there would be a hole.
+                    let stay = removed.iter().skip(index).chain(self.segments.iter());
+                    self.segments = stay.map(Arc::clone).collect();
+                    self.publish();
+                    if index == 0 {
+                        return Err(error.into());
+                    }
+                    first_base = segment.base_offset();
+                    break;
+                }
+            }
             self.unsynced.forget_segment(segment);
-            paths.extend(segment.mark_deleted().map_err(|error| self.broken_unless_full(error))?);
         }
         let kept = self.snapshots.split_off(&first_base);
         for offset in std::mem::replace(&mut self.snapshots, kept) {
