@@ -33,6 +33,9 @@ const IN_FLIGHT: usize = 4;
 /// A reader that looks again this often sees what stands at the end of the log only for a moment.
 const LOOK_AGAIN: Duration = Duration::from_millis(1);
 
+/// Ends the message of an error that means: bytes came that nobody had sent.
+pub(crate) const SERVED: &str = "was served, and is damaged";
+
 /// Why a producer stopped.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Ended {
@@ -329,7 +332,7 @@ fn read_once(connection: &mut Connection, topic: &str, partition: i32, from: i64
     }
     let bytes = row.records.clone().unwrap_or_default();
     if let Some(base) = records::bad_checksum(&bytes) {
-        return Err(format!("partition {partition}: the batch at {base} was served with a wrong checksum").into());
+        return Err(format!("partition {partition}: the batch at {base} {SERVED}").into());
     }
     let mut read =
         Read { log_start: row.log_start_offset, high_watermark: row.high_watermark, from, records: Vec::new() };
@@ -338,7 +341,7 @@ fn read_once(connection: &mut Connection, topic: &str, partition: i32, from: i64
             continue;
         }
         let record = Record::parse(&value);
-        let record = record.ok_or_else(|| format!("partition {partition}: nobody sent what is at {offset}"))?;
+        let record = record.ok_or_else(|| format!("partition {partition}: what is at {offset} {SERVED}"))?;
         read.records.push((offset, record));
     }
     Ok(Some(Fetched::Read(read)))

@@ -11,6 +11,7 @@ mod deviations;
 mod faults;
 mod java;
 mod load;
+mod planted;
 mod raw;
 mod runner;
 mod scenarios;
@@ -92,6 +93,12 @@ enum Task {
         #[arg(long)]
         log: bool,
     },
+    /// The tests of the tests: each planted bug must be noticed by the part of the suite that is there for it.
+    Planted {
+        /// Only the bugs with this in their names.
+        #[arg(long)]
+        only: Option<String>,
+    },
     /// Name all scenarios.
     List,
 }
@@ -131,6 +138,7 @@ fn run(task: Task) -> Outcome<bool> {
             let seed = seed.unwrap_or_else(|| u64::from(SmallRng::from_os_rng().random::<u32>()));
             Ok(faults::run(&faults::Plan { only, seed, rounds, log }, &tools))
         }
+        Task::Planted { only } => planted::run(&tools, only.as_deref()),
         Task::List => {
             for name in scenarios::all().iter().map(|scenario| scenario.name).chain(faults::names()) {
                 print_line(name);
