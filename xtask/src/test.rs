@@ -49,6 +49,10 @@ pub(crate) fn test(fast: bool) -> Outcome<bool> {
         compat(&mut tally, tools, &["run"])?;
         section("crash tests: kill -9 under load");
         compat(&mut tally, tools, &["crash", "--rounds", &GATE_CRASH_ROUNDS.to_string()])?;
+        section("disk trouble: failing system calls, a full disk, power cuts, damaged files");
+        compat(&mut tally, tools, &["faults"])?;
+        section("tests of the tests: planted bugs");
+        planted_bugs(&mut tally, tools, &["planted"])?;
     }
     if fast {
         say("not part of --fast: format, lints, compatibility and crash tests");
@@ -68,6 +72,37 @@ pub(crate) fn crash(rounds: u32, seed: Option<u64>) -> Outcome<bool> {
     }
     compat(&mut tally, &Tools::at_default(), &arguments)?;
     Ok(tally.finish(false))
+}
+
+/// Disk trouble, or some of it.
+pub(crate) fn faults(only: Option<&str>, seed: Option<u64>, rounds: u32) -> Outcome<bool> {
+    let mut tally = Tally::default();
+    let (seed, rounds) = (seed.map(|seed| seed.to_string()), rounds.to_string());
+    let mut arguments = vec!["faults", "--rounds", &rounds];
+    for (name, value) in [("--only", only), ("--seed", seed.as_deref())] {
+        arguments.extend(value.map(|value| [name, value]).into_iter().flatten());
+    }
+    compat(&mut tally, &Tools::at_default(), &arguments)?;
+    Ok(tally.finish(false))
+}
+
+/// Whether the suite notices the planted bugs, or some of them.
+pub(crate) fn planted(only: Option<&str>) -> Outcome<bool> {
+    let mut tally = Tally::default();
+    let mut arguments = vec!["planted"];
+    arguments.extend(only.map(|only| ["--only", only]).into_iter().flatten());
+    planted_bugs(&mut tally, &Tools::at_default(), &arguments)?;
+    Ok(tally.finish(false))
+}
+
+/// Builds the broker that has the bugs, then runs what must notice them.
+fn planted_bugs(tally: &mut Tally, tools: &Tools, arguments: &[&str]) -> Outcome {
+    let example = ["--features", "planted-bugs", "--example", "milena_with_planted_bugs"];
+    if run(&mut cargo(["build", "--package", "milena"].into_iter().chain(example))).is_err() {
+        tally.fail("the build of milena with planted bugs");
+        return Ok(());
+    }
+    compat(tally, tools, arguments)
 }
 
 /// Runs the compatibility runner on a release build of the broker.

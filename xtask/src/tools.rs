@@ -55,6 +55,9 @@ const DEBIAN_PACKAGES: &[DebianPackage] = &[
     DebianPackage { names: &["rsyslog"], present: || is_installed("rsyslogd") },
     DebianPackage { names: &["rsyslog-kafka"], present: || has_file("/usr/lib", "rsyslog/omkafka.so") },
     DebianPackage { names: &["strace"], present: || is_installed("strace") },
+    DebianPackage { names: &["e2fsprogs"], present: || is_installed("mkfs.ext4") },
+    DebianPackage { names: &["mount"], present: || is_installed("mount") && is_installed("umount") },
+    DebianPackage { names: &["perl-base"], present: || is_installed("perl") },
     DebianPackage { names: &["golang-go"], present: || is_installed("go") },
     DebianPackage { names: &["python3", "python3-venv"], present: || runs(PYTHON, &["-c", "import ensurepip, venv"]) },
     // librdkafka's build (the rdkafka crate) and the C parts of the compression crates.
