@@ -40,6 +40,10 @@ fn disk_with(keeps: impl Fn(&str) -> bool) -> SimDisk {
     disk
 }
 
+fn is_log(name: &str) -> bool {
+    Path::new(name).extension().is_some_and(|extension| extension == "log")
+}
+
 fn opener(disk: &SimDisk) -> Opener {
     let config = LogConfig { index_interval_bytes: 200, retention_ms: -1, ..LogConfig::default() };
     Opener { config, ..Opener::sim(disk) }
@@ -52,14 +56,13 @@ fn batches_of_the_fixture() -> Vec<(Offset, Offset, Vec<u8>)> {
         let bytes = log_of(base);
         let mut rest = &bytes[..];
         while !rest.is_empty() {
-            let (first, last, size) = match BatchView::parse(rest) {
-                Ok(batch) => (batch.header().base_offset, batch.header().last_offset(), batch.bytes().len()),
-                Err(_) => {
-                    let message = MessageView::parse(rest).unwrap();
-                    let mut scratch = Vec::new();
-                    let first = message.records(1 << 20, &mut scratch).unwrap().next().unwrap().unwrap().offset;
-                    (first, message.offset(), message.bytes().len())
-                }
+            let (first, last, size) = if let Ok(batch) = BatchView::parse(rest) {
+                (batch.header().base_offset, batch.header().last_offset(), batch.bytes().len())
+            } else {
+                let message = MessageView::parse(rest).unwrap();
+                let mut scratch = Vec::new();
+                let first = message.records(1 << 20, &mut scratch).unwrap().next().unwrap().unwrap().offset;
+                (first, message.offset(), message.bytes().len())
             };
             found.push((first, last, rest[..size].to_vec()));
             rest = &rest[size..];
@@ -126,7 +129,7 @@ fn assert_indexes_are_those_of_kafkas_recovery(disk: &SimDisk, bases: &[Offset])
 #[test]
 fn recovery_makes_the_indexes_that_kafkas_recovery_makes() {
     for keeps_indexes in [true, false] {
-        let disk = disk_with(|name| keeps_indexes || name.ends_with(".log"));
+        let disk = disk_with(|name| keeps_indexes || is_log(name));
         let (log, report) = opener(&disk).try_open().unwrap();
         assert_eq!((report.recovered_segments, report.truncated_bytes), (3, 0));
         check_everything_is_served(&log);
@@ -136,7 +139,7 @@ fn recovery_makes_the_indexes_that_kafkas_recovery_makes() {
 
 #[test]
 fn lost_indexes_of_flushed_segments_are_made_anew() {
-    let disk = disk_with(|name| name.ends_with(".log"));
+    let disk = disk_with(is_log);
     let (log, report) = Opener { clean_shutdown: true, ..opener(&disk) }.try_open().unwrap();
     assert_eq!(report.rebuilt_indexes, 3);
     check_everything_is_served(&log);

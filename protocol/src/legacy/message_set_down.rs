@@ -17,7 +17,10 @@ use crate::records::{RecordError, records};
 use crate::types::Offset;
 
 /// What one batch may become: its records uncompressed, and its messages before they are compressed again.
-pub const DOWN_CONVERTED_BYTES_MAX: usize = 64 * 1024 * 1024;
+pub const DOWN_CONVERTED_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// A batch may in any case become so many times larger: seven bytes of an empty record are 34 as a message, and whoever
+/// allows large batches allows what honest ones become.
+const GROWTH_MAX: usize = 8;
 
 /// A message set made of batches.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,10 +58,10 @@ pub enum DownConvertError {
     #[error(transparent)]
     Compression(#[from] CompressionError),
     /// The batch would become too large.
-    #[error("a batch would become a message set of more than {converted_bytes_max} bytes")]
+    #[error("a batch would become a message set of more than {bytes_max} bytes")]
     TooLarge {
-        /// The caller's bound.
-        converted_bytes_max: usize,
+        /// The bound.
+        bytes_max: usize,
     },
 }
 
@@ -66,7 +69,7 @@ pub enum DownConvertError {
 /// the records from `first_offset` on. A trailing batch that is cut off is left out.
 ///
 /// The first batch that has something to say is converted whatever its size, up to `converted_bytes_max`
-/// ([`DOWN_CONVERTED_BYTES_MAX`] if nothing speaks for another bound); more follow as long as all of them fit into as
+/// ([`DOWN_CONVERTED_BYTES_MAX`] if nothing speaks for another bound) or eight times its size; more follow as long as all of them fit into as
 /// many bytes as `batches` has. No more than two batches are in memory at once, besides the message set.
 ///
 /// # Errors
@@ -163,15 +166,16 @@ impl Converter {
         if header.attributes.timestamp_type() == TimestampType::LogAppendTime {
             builder = builder.log_append_time(header.max_timestamp);
         }
+        let bytes_max = self.bytes_max(batch.bytes().len());
         let mut scratch = mem::take(&mut self.scratch);
         let uncompressed = match codec {
             Codec::None => batch.record_bytes(),
             Codec::Zstd => return Err(DownConvertError::Zstd),
             codec => {
-                let decompressed = decompress_into(codec, batch.record_bytes(), self.converted_bytes_max, &mut scratch);
+                let decompressed = decompress_into(codec, batch.record_bytes(), bytes_max, &mut scratch);
                 decompressed.map_err(|error| match error {
                     CompressionError::TooLarge { max_output, .. } => {
-                        DownConvertError::TooLarge { converted_bytes_max: max_output }
+                        DownConvertError::TooLarge { bytes_max: max_output }
                     }
                     error => error.into(),
                 })?;
@@ -183,7 +187,7 @@ impl Converter {
             let offset = header.base_offset.wrapping_add(i64::from(record.offset_delta));
             if codec != Codec::None || offset >= self.first_offset {
                 builder.append(offset, header.record_timestamp(record.timestamp_delta), record.key, record.value);
-                self.check_size(&builder)?;
+                check_size(&builder, bytes_max)?;
             }
         }
         self.scratch = scratch;
@@ -195,26 +199,30 @@ impl Converter {
             return Ok(message.bytes().to_vec());
         }
         let codec = message.codec()?;
+        let bytes_max = self.bytes_max(message.bytes().len());
         let mut builder = MessageSetBuilder::new(self.target).compression(codec);
         let mut scratch = mem::take(&mut self.scratch);
-        for record in message.records(self.converted_bytes_max, &mut scratch)? {
+        for record in message.records(bytes_max, &mut scratch)? {
             let record = record?;
             if codec != Codec::None || record.offset >= self.first_offset {
                 builder.append(record.offset, record.timestamp, record.message.key()?, record.message.value()?);
-                self.check_size(&builder)?;
+                check_size(&builder, bytes_max)?;
             }
         }
         self.scratch = scratch;
         Ok(builder.build()?)
     }
 
-    fn check_size(&self, builder: &MessageSetBuilder) -> Result<(), DownConvertError> {
-        let converted_bytes_max = self.converted_bytes_max;
-        if builder.uncompressed_bytes() > converted_bytes_max {
-            return Err(DownConvertError::TooLarge { converted_bytes_max });
-        }
-        Ok(())
+    fn bytes_max(&self, size_in_bytes: usize) -> usize {
+        self.converted_bytes_max.max(size_in_bytes.saturating_mul(GROWTH_MAX))
     }
+}
+
+fn check_size(builder: &MessageSetBuilder, bytes_max: usize) -> Result<(), DownConvertError> {
+    if builder.uncompressed_bytes() > bytes_max {
+        return Err(DownConvertError::TooLarge { bytes_max });
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -85,7 +85,7 @@ fn a_wrapper_in_a_wrapper_is_refused() {
 fn a_wrapper_holds_no_more_than_the_caller_allows() {
     for (magic, codec) in MAGICS.into_iter().flat_map(|magic| CODECS.map(|codec| (magic, codec))) {
         let mut builder = MessageSetBuilder::new(magic).compression(codec);
-        let set = builder.append(0, 0, None, Some(&[0; 1_000_000])).clone().build().unwrap();
+        let set = builder.append(0, 0, None, Some(&vec![0; 1_000_000])).clone().build().unwrap();
         let message = MessageView::parse(&set).unwrap();
         let mut scratch = Vec::new();
         let refused = message.records(100_000, &mut scratch);

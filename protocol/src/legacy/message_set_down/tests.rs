@@ -117,13 +117,14 @@ fn zstd_and_broken_batches_are_errors_only_where_they_come_first() {
 
 #[test]
 fn a_batch_may_not_grow_above_the_bound() {
-    for (codec, magic) in [Codec::None, Codec::Gzip, Codec::Snappy, Codec::Lz4].into_iter().zip([Magic::V0, Magic::V1])
-    {
+    for magic in MAGICS {
         // Empty records: 7 bytes each in a batch, 26 or 34 as messages.
-        let grows = batch(codec, 0, &[""; 10_000]);
-        let too_large = down_convert(&grows, magic, 0, 200_000);
-        assert!(matches!(too_large, Err(DownConvertError::TooLarge { .. })), "{codec:?}: {too_large:?}");
+        let grows = batch(Codec::Gzip, 0, &vec![""; 10_000]);
+        assert!(matches!(down_convert(&grows, magic, 0, 200_000), Err(DownConvertError::TooLarge { .. })));
+        down_convert(&grows, magic, 0, 500_000).unwrap();
     }
+    // Nobody plants what grows no more than a batch's format makes it.
+    down_convert(&batch(Codec::None, 0, &vec![""; 10_000]), Magic::V1, 0, 0).unwrap();
     let bomb = batch(Codec::Gzip, 0, &[&"0".repeat(1_000_000)]);
     assert!(matches!(down_convert(&bomb, Magic::V1, 0, 100_000), Err(DownConvertError::TooLarge { .. })));
 }

@@ -1,9 +1,10 @@
 //! What Kafka 3.9 says to the same message sets (`golden/old_verdicts.txt`), and what is ours alone.
 
 use bytes::BytesMut;
-use milena_protocol::compression::{Codec, Level};
-use milena_protocol::legacy::{Magic, MessageSetBuilder};
+use milena_protocol::compression::{Codec, Level, decompress};
+use milena_protocol::legacy::{Magic, MessageSetBuilder, down_convert};
 use milena_protocol::record_batch::BatchHeader;
+use milena_protocol::records::records;
 use milena_protocol::types::Offset;
 use proptest::prelude::*;
 
@@ -111,6 +112,41 @@ fn a_bomb_in_a_wrapper_is_refused() {
 }
 
 proptest! {
+    /// What a consumer of an old format was sent and sends back is stored as it was, but for what the format cannot say.
+    #[test]
+    fn records_survive_the_way_down_and_up(
+        magic in prop::sample::select(vec![Magic::V0, Magic::V1]),
+        codec in prop::sample::select(CODECS.to_vec()),
+        target in prop::sample::select(Codec::ALL.to_vec()),
+        entries in prop::collection::vec(
+            (-1..=NOW, prop::option::of(any::<Vec<u8>>()), prop::option::of(any::<Vec<u8>>())),
+            1..20,
+        ),
+    ) {
+        let topic_partition = t0();
+        let mut builder = BatchBuilder::new().compression(codec, Level::DEFAULT).base_offset(7);
+        for (timestamp, key, value) in &entries {
+            builder.append(*timestamp, key.as_deref(), value.as_deref(), []);
+        }
+        let down = down_convert(&builder.build().unwrap(), magic, 0, 1 << 20).unwrap();
+        let config = ValidateConfig {
+            compression: TargetCompression::Codec(target, Level::DEFAULT),
+            ..config(&topic_partition)
+        };
+        let mut bytes = BytesMut::from(&down.message_set[..]);
+        let validated = validate(&mut bytes, &config, AppendOrigin::OldClient, 7, FIRST_OFFSET, NOW).unwrap();
+        prop_assert_eq!(validated.header.records_count as usize, entries.len());
+        let view = BatchView::parse(&bytes).unwrap();
+        let plain = decompress(target, view.record_bytes(), 1 << 20).unwrap();
+        for ((record, (timestamp, key, value)), index) in records(&plain, entries.len() as i32).zip(&entries).zip(0..) {
+            let record = record.unwrap();
+            let timestamp = if magic == Magic::V0 { NO_TIMESTAMP } else { *timestamp };
+            prop_assert_eq!(view.header().record_timestamp(record.timestamp_delta), timestamp);
+            prop_assert_eq!(record.offset_delta, index);
+            prop_assert_eq!((record.key, record.value), (key.as_deref(), value.as_deref()));
+        }
+    }
+
     #[test]
     fn damaged_message_sets_are_judged(
         magic in prop::sample::select(vec![Magic::V0, Magic::V1]),
