@@ -8,6 +8,8 @@
 
 mod changes;
 mod config;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod handle;
 mod log;
 mod node;

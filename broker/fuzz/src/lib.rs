@@ -2,6 +2,8 @@
 //!
 //! A target starts with [`write_seeds`]: with `MILENA_FUZZ_SEEDS` set it writes its corpus there and ends.
 
+pub mod allocations;
+
 use std::path::Path;
 
 use kafka_protocol::messages::ApiKey;

@@ -235,6 +235,21 @@ fn checksum(file: u64, position: u64, header: &[u8], body: &[u8]) -> u32 {
     crc32c::crc32c_append(crc32c::crc32c_append(crc, header), body)
 }
 
+/// Makes the checksums of the frames in a file right, as far as they follow each other.
+#[cfg(feature = "fuzzing")]
+pub(crate) fn fix_checksums(file: u64, bytes: &mut [u8]) {
+    let mut position = 0;
+    while let Some(header) = bytes.get(position..).and_then(|rest| rest.first_chunk::<FRAME_HEADER_BYTES>()) {
+        let header = *header;
+        let body_len = u32::from_be_bytes([header[2], header[3], header[4], header[5]]) as usize;
+        let body_start = position + FRAME_HEADER_BYTES;
+        let Some(body) = bytes.get(body_start..body_start.saturating_add(body_len)) else { return };
+        let crc = checksum(file, position as u64, &header[..14], body);
+        bytes[position + 14..body_start].copy_from_slice(&crc.to_be_bytes());
+        position = body_start + body_len;
+    }
+}
+
 fn put_option<T>(buffer: &mut BytesMut, value: Option<&T>, put: fn(&mut BytesMut, &T)) {
     buffer.put_u8(u8::from(value.is_some()));
     if let Some(value) = value {
