@@ -6,6 +6,7 @@
 
 pub mod cli;
 pub mod config;
+mod descriptors;
 pub mod env;
 pub mod fetch;
 pub mod handlers;

@@ -28,6 +28,7 @@ use uuid::Uuid;
 
 use crate::Broker;
 use crate::config::{self, Advertised, Bind, LiveConfig, ServerConfig};
+use crate::descriptors;
 use crate::fetch::convert::Conversions;
 use crate::fetch::session::FetchSessions;
 use crate::logging::lifecycle;
@@ -42,8 +43,6 @@ pub(crate) const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 const REGISTRATION_TIMEOUT: Duration = Duration::from_mins(1);
 /// How often what waits for room on a disk is tried again.
 const RETRY: Duration = Duration::from_secs(1);
-/// Descriptors left for sockets and the rest of the process.
-const DESCRIPTORS_KEPT_FREE: u64 = 2_000;
 /// Bytes of sealed segments' indexes that stay in memory.
 const INDEX_CACHE_BYTES: usize = 64 * 1024 * 1024;
 
@@ -140,7 +139,8 @@ pub enum StartError {
 pub(crate) async fn start(config: ServerConfig, disk: Arc<dyn Disk>) -> Result<Broker, StartError> {
     let env = crate::env::system();
     let listeners = bind(&config)?;
-    let descriptors = Descriptors::new(open_files_max(), INDEX_CACHE_BYTES);
+    let shares = descriptors::shares();
+    let descriptors = Descriptors::new(shares.files, INDEX_CACHE_BYTES);
     let (log_dirs, cluster_id) = log_dirs::open(&config, &disk, &descriptors)?;
     let recovery_threads = config.settings.num_recovery_threads_per_data_dir.max(1) as usize;
     let directories = Arc::new(Directories::new(log_dirs, &config.metadata_log_dir, recovery_threads, &env.clock)?);
@@ -183,7 +183,7 @@ pub(crate) async fn start(config: ServerConfig, disk: Arc<dyn Disk>) -> Result<B
     let (stop, stopped) = watch::channel(false);
     let addresses = listeners.iter().flat_map(BoundListener::addresses).collect();
     Ok(Broker {
-        server: tokio::spawn(server::serve(Arc::clone(&node), listeners, stopped.clone())),
+        server: tokio::spawn(server::serve(Arc::clone(&node), listeners, shares.connections, stopped.clone())),
         maintenance: tokio::spawn(crate::maintenance::run(Arc::clone(&node), disk, stopped.clone())),
         reporter: tokio::spawn(replica::report(Arc::clone(&node), stopped.clone())),
         follower,
@@ -210,12 +210,6 @@ fn bind(config: &ServerConfig) -> Result<Vec<BoundListener>, StartError> {
         BoundListener::bind(&listener.name, hosts, listener.port, options).map_err(StartError::from)
     });
     bound.collect()
-}
-
-/// Half of what the process may open at most, and never what its sockets need.
-fn open_files_max() -> usize {
-    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(1 << 20);
-    limit.saturating_sub(DESCRIPTORS_KEPT_FREE).clamp(limit / 2, 1 << 20) as usize
 }
 
 fn start_controller(

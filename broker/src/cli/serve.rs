@@ -7,6 +7,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use crate::{
     Broker,
     config::{Advertised, Loaded, ServerConfig, Sources, load},
+    descriptors,
     logging::{self, Levels, lifecycle},
 };
 
@@ -22,6 +23,7 @@ pub(super) fn run(sources: &Sources) -> ExitCode {
     for warning in &warnings {
         tracing::warn!(target: "kafka.server.KafkaConfig", "{warning}");
     }
+    descriptors::raise_limit();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("milena").build() {
         Ok(runtime) => runtime,
         Err(error) => return fail(&format!("cannot start threads: {error}")),
@@ -88,7 +90,12 @@ struct Signals {
     terminate: Signal,
     interrupt: Signal,
     hangup: Signal,
+    /// Only held: a file that reaches `ulimit -f` is an error of that write, as a full disk is, and no end of the process.
+    _file_size: Signal,
 }
+
+/// SIGXFSZ of Linux.
+const FILE_SIZE: i32 = 25;
 
 impl Signals {
     fn new() -> std::io::Result<Self> {
@@ -96,6 +103,7 @@ impl Signals {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
             hangup: signal(SignalKind::hangup())?,
+            _file_size: signal(SignalKind::from_raw(FILE_SIZE))?,
         })
     }
 

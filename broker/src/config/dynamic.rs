@@ -4,12 +4,14 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use arc_swap::{ArcSwap, Guard};
 use milena_metadata::{ConfigType, MetadataImage, image::ConfigMap};
+use tokio::sync::watch;
 
 use super::{
     BrokerSettings, ConfigError, ServerConfig,
     broker_keys::{UpdateMode, base_name, broker_key, replication_rate},
     describe::synonym_names,
     listeners, rules,
+    settings::is_listener_limit,
     shipped::Unset,
     values::{Values, parse, split_list},
 };
@@ -21,6 +23,7 @@ pub struct LiveConfig {
     node_id: i32,
     static_config: Arc<BTreeMap<String, String>>,
     settings: ArcSwap<BrokerSettings>,
+    changes: watch::Sender<()>,
 }
 
 impl LiveConfig {
@@ -30,6 +33,7 @@ impl LiveConfig {
             node_id: config.node_id,
             static_config: Arc::clone(&config.static_config),
             settings: ArcSwap::new(Arc::clone(&config.settings)),
+            changes: watch::Sender::new(()),
         }
     }
 
@@ -38,12 +42,20 @@ impl LiveConfig {
         self.settings.load()
     }
 
+    /// Tells when the settings may have changed.
+    pub fn changes(&self) -> watch::Receiver<()> {
+        self.changes.subscribe()
+    }
+
     /// Takes over what an image says; call it when a delta touched a broker's configs.
     pub fn on_image(&self, image: &MetadataImage) {
         let set = overlay(&self.static_config, image.configs.default_broker(), image.configs.broker(self.node_id));
-        let settings = Values::parse(&set).and_then(|values| BrokerSettings::from_values(&values));
+        let settings = Values::parse(&set).and_then(|values| BrokerSettings::from_values(&values, &set));
         match settings {
-            Ok(settings) => self.settings.store(Arc::new(settings)),
+            Ok(settings) => {
+                self.settings.store(Arc::new(settings));
+                self.changes.send_replace(());
+            }
             Err(error) => tracing::error!("dynamic broker configs are ignored, since one is not valid: {error}"),
         }
     }
@@ -53,7 +65,9 @@ impl LiveConfig {
 fn overlay(static_config: &BTreeMap<String, String>, default: &ConfigMap, own: &ConfigMap) -> BTreeMap<String, String> {
     let mut set = static_config.clone();
     for (key, value) in default.iter().chain(own) {
-        if broker_key(key).is_some_and(|key| key.update_mode != UpdateMode::ReadOnly) {
+        if is_listener_limit(key) {
+            set.insert(key.to_string(), value.to_string());
+        } else if broker_key(key).is_some_and(|key| key.update_mode != UpdateMode::ReadOnly) {
             for synonym in synonym_names(key) {
                 set.remove(synonym);
             }
@@ -274,7 +288,7 @@ fn check_whole(
     let parsed = || -> Result<(Values, Values), ConfigError> {
         let values = Values::parse(after)?;
         rules::check(&values, after)?;
-        BrokerSettings::from_values(&values)?;
+        BrokerSettings::from_values(&values, after)?;
         Ok((Values::parse(before)?, values))
     };
     let (old, new) = parsed().map_err(|error| invalid_request(&error))?;
@@ -290,6 +304,7 @@ fn check_whole(
             )));
         }
     }
+    check_listener_limits(before, after)?;
     let (old_cleaners, new_cleaners) = (old.long("log.cleaner.threads"), new.long("log.cleaner.threads"));
     if new_cleaners < old_cleaners / 2 {
         return Err(reconfiguration(&format!(
@@ -302,6 +317,22 @@ fn check_whole(
         )));
     }
     check_listeners(config, &new, after)
+}
+
+/// `ListenerConnectionQuota.validateReconfiguration`: a listener's limit may be zero in a file only, where it comes from
+/// its own key or from the broker's.
+fn check_listener_limits(
+    before: &BTreeMap<String, String>,
+    after: &BTreeMap<String, String>,
+) -> Result<(), InvalidAlteration> {
+    let limits = ["max.connections", "max.connection.creation.rate"];
+    let changed = |(name, value): &(&String, &String)| {
+        limits.contains(&base_name(name)) && before.get(*name) != Some(value) && value.trim().parse() == Ok(0)
+    };
+    match after.iter().find(changed) {
+        Some((name, value)) => Err(reconfiguration(&format!("Invalid {} {}", base_name(name), value.trim()))),
+        None => Ok(()),
+    }
 }
 
 /// A dynamic change of the listeners is taken as long as it asks for those that are bound.

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{ConfigError, broker_keys::broker_key, values::Values};
+use super::{ConfigError, broker_keys::broker_key, settings::is_listener_limit, values::Values};
 
 const DEFAULT_PRINCIPAL_BUILDER: &str = "org.apache.kafka.common.security.authenticator.DefaultKafkaPrincipalBuilder";
 
@@ -32,7 +32,7 @@ const PLUG_INS: [(&str, &[&str]); 12] = [
 ];
 
 /// Keys without effect, by the reason that is given. A name ending in `.` stands for all keys that start with it.
-const WITHOUT_EFFECT: [(&str, &[&str]); 15] = [
+const WITHOUT_EFFECT: [(&str, &[&str]); 14] = [
     (
         "this broker sizes its own threads and queues",
         &[
@@ -47,16 +47,6 @@ const WITHOUT_EFFECT: [(&str, &[&str]); 15] = [
             "early.start.listeners",
             "log.preallocate",
             "server.max.startup.time.ms",
-        ],
-    ),
-    (
-        "the number of connections and the bytes under way are not limited yet",
-        &[
-            "max.connections",
-            "max.connections.per.ip",
-            "max.connections.per.ip.overrides",
-            "max.connection.creation.rate",
-            "queued.max.request.bytes",
         ],
     ),
     (
@@ -99,10 +89,7 @@ const WITHOUT_EFFECT: [(&str, &[&str]); 15] = [
         "the metadata log is this broker's own",
         &["metadata.log.segment.", "metadata.log.max.", "metadata.max.", "internal.metadata.", "unstable."],
     ),
-    (
-        "quotas are not served yet",
-        &["quota.", "replication.quota.", "controller.quota.", "alter.log.dirs.replication.quota."],
-    ),
+    ("quotas are not served yet", &["replication.quota.", "controller.quota.", "alter.log.dirs.replication.quota."]),
     (
         "metrics are not reported through Java classes",
         &["metric.reporters", "metrics.", "kafka.metrics.", "telemetry.", "controller.performance."],
@@ -120,7 +107,7 @@ const WITHOUT_EFFECT: [(&str, &[&str]); 15] = [
         ],
     ),
     ("there is no authorizer yet", &["super.users", "allow.everyone.if.no.acl.found"]),
-    ("settings of a single listener are not served yet", &["listener.name."]),
+    ("only connection limits of a single listener are served yet", &["listener.name."]),
     (
         "Kafka 4 removed them",
         &[
@@ -168,7 +155,7 @@ pub(super) fn check(
     let mut by_reason: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     let mut unknown = Vec::new();
     for (name, value) in set {
-        if SPOKEN_FOR.contains(&name.as_str()) || HONOURED.contains(&name.as_str()) {
+        if SPOKEN_FOR.contains(&name.as_str()) || HONOURED.contains(&name.as_str()) || is_listener_limit(name) {
             continue;
         }
         if shipped.get(name) == Some(value) {

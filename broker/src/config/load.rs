@@ -121,7 +121,7 @@ fn check_set(
             snapshot_after_bytes: values.long("metadata.log.max.record.bytes.between.snapshots"),
             snapshot_interval_ms: values.long("metadata.log.max.snapshot.interval.ms"),
         },
-        settings: Arc::new(BrokerSettings::from_values(&values)?),
+        settings: Arc::new(BrokerSettings::from_values(&values, &set)?),
         static_config: Arc::new(shown(set, unset)),
     };
     Ok(Loaded { config, warnings })

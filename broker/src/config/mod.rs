@@ -36,4 +36,4 @@ pub use listeners::{Advertised, Bind, Endpoint, Listener, SecurityProtocol};
 pub use load::{Loaded, Sources, load};
 pub use log_config::log_config;
 pub use server_config::{ProcessRoles, QuorumConfig, ServerConfig, Voter};
-pub use settings::BrokerSettings;
+pub use settings::{BrokerSettings, ListenerLimits};

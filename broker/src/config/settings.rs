@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use super::{
     ConfigError,
-    values::{Values, split_list},
+    broker_keys::{base_name, broker_key},
+    values::{Values, parse, split_list},
 };
 
 /// Typed values, named as their keys; units are the keys' own. The dynamic ones (marked) change while the broker
@@ -56,9 +57,15 @@ pub struct BrokerSettings {
     pub max_connections_per_ip_overrides: BTreeMap<String, i32>,
     /// `max.connection.creation.rate` (dynamic).
     pub max_connection_creation_rate: i32,
+    /// `listener.name.<name>.max.connections` and the like (dynamic), by the listener's name in upper case.
+    pub listener_limits: BTreeMap<String, ListenerLimits>,
+    /// `quota.window.num`.
+    pub quota_window_num: i32,
+    /// `quota.window.size.seconds`.
+    pub quota_window_size_seconds: i32,
     /// `queued.max.requests`.
     pub queued_max_requests: i32,
-    /// `queued.max.request.bytes`; -1 is no limit.
+    /// `queued.max.request.bytes`; -1 is no limit if it was set, and a part of the memory if it was not.
     pub queued_max_request_bytes: i64,
     /// `num.network.threads` (dynamic).
     pub num_network_threads: i32,
@@ -124,9 +131,18 @@ pub struct BrokerSettings {
     pub transaction_max_timeout_ms: i32,
 }
 
+/// What a single listener may have; `None` is what the broker may have.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ListenerLimits {
+    /// `max.connections`.
+    pub max_connections: Option<i32>,
+    /// `max.connection.creation.rate`.
+    pub max_connection_creation_rate: Option<i32>,
+}
+
 impl BrokerSettings {
-    /// Picks the typed values out of a parsed set.
-    pub(super) fn from_values(values: &Values) -> Result<Self, ConfigError> {
+    /// Picks the typed values out of a parsed set; `set` has the keys of single listeners, too.
+    pub(super) fn from_values(values: &Values, set: &BTreeMap<String, String>) -> Result<Self, ConfigError> {
         Ok(Self {
             request_timeout_ms: values.int("request.timeout.ms"),
             fetch_max_bytes: values.int("fetch.max.bytes"),
@@ -149,6 +165,9 @@ impl BrokerSettings {
             max_connections_per_ip: values.int("max.connections.per.ip"),
             max_connections_per_ip_overrides: overrides(values.text("max.connections.per.ip.overrides"))?,
             max_connection_creation_rate: values.int("max.connection.creation.rate"),
+            listener_limits: listener_limits(set)?,
+            quota_window_num: values.int("quota.window.num"),
+            quota_window_size_seconds: values.int("quota.window.size.seconds"),
             queued_max_requests: values.int("queued.max.requests"),
             queued_max_request_bytes: values.long("queued.max.request.bytes"),
             num_network_threads: values.int("num.network.threads"),
@@ -182,6 +201,30 @@ impl BrokerSettings {
             transaction_max_timeout_ms: values.int("transaction.max.timeout.ms"),
         })
     }
+}
+
+fn listener_limits(set: &BTreeMap<String, String>) -> Result<BTreeMap<String, ListenerLimits>, ConfigError> {
+    let mut limits: BTreeMap<String, ListenerLimits> = BTreeMap::new();
+    for (key, text) in set.iter().filter(|(key, _)| is_listener_limit(key)) {
+        let base = base_name(key);
+        let Some(definition) = broker_key(base).map(|key| key.definition) else { continue };
+        let value = parse(&definition, text)?.as_i64().map(|value| value as i32);
+        let name = key.trim_start_matches(LISTENER_PREFIX).trim_end_matches(base).trim_end_matches('.');
+        let limits = limits.entry(name.to_uppercase()).or_default();
+        if base == "max.connections" {
+            limits.max_connections = value;
+        } else {
+            limits.max_connection_creation_rate = value;
+        }
+    }
+    Ok(limits)
+}
+
+const LISTENER_PREFIX: &str = "listener.name.";
+
+/// Whether a key limits the connections of a single listener.
+pub(super) fn is_listener_limit(key: &str) -> bool {
+    key.starts_with(LISTENER_PREFIX) && ["max.connections", "max.connection.creation.rate"].contains(&base_name(key))
 }
 
 /// `host:limit,…`; the host may be an IPv6 address.

@@ -1,8 +1,11 @@
 //! Accepting and serving connections: the only module that imports handlers.
 
 mod connection;
+mod doors;
 mod log;
 mod memory_limit;
+mod quotas;
+mod rate;
 mod weight;
 
 use std::net::SocketAddr;
@@ -13,8 +16,8 @@ use milena_net::listener::{Listener, ListenerError, SocketOptions};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use crate::handlers::context::ConnectionInfo;
 use crate::node::Node;
+use doors::Doors;
 
 /// One configured listener, bound: a name and one or more sockets.
 #[derive(Debug)]
@@ -42,55 +45,27 @@ impl BoundListener {
 }
 
 /// Accepts on every listener until `stop` turns true, then lets connections finish the requests they have taken.
+/// `connections_max` is what there are descriptors for.
 ///
 /// Owned by `Broker`; every task it starts ends with it.
-pub async fn serve(node: Arc<Node>, listeners: Vec<BoundListener>, stop: watch::Receiver<bool>) {
+pub async fn serve(
+    node: Arc<Node>,
+    listeners: Vec<BoundListener>,
+    connections_max: usize,
+    stop: watch::Receiver<bool>,
+) {
     let memory = Memory::new(memory_limit::room(&node.config));
+    let names: Vec<Arc<str>> = listeners.iter().map(|listener| Arc::clone(&listener.name)).collect();
+    let doors = Doors::new(&node, &memory, &names, connections_max);
     let mut acceptors = JoinSet::new();
     for listener in listeners {
         for socket in listener.sockets {
-            acceptors.spawn(accept(
-                Arc::clone(&node),
-                Arc::clone(&memory),
-                Arc::clone(&listener.name),
-                socket,
-                stop.clone(),
-            ));
+            acceptors.spawn(Arc::clone(&doors).accept(Arc::clone(&listener.name), socket, stop.clone()));
         }
     }
     tokio::select! {
         () = async { while acceptors.join_next().await.is_some() {} } => {}
         () = memory.watch() => {}
+        () = doors.follow_settings(&names) => {}
     }
-}
-
-async fn accept(
-    node: Arc<Node>,
-    memory: Arc<Memory>,
-    listener: Arc<str>,
-    socket: Listener,
-    mut stop: watch::Receiver<bool>,
-) {
-    let mut connections = JoinSet::new();
-    loop {
-        let accepted = tokio::select! {
-            _ = stop.wait_for(|stop| *stop) => break,
-            Some(_) = connections.join_next() => continue,
-            accepted = socket.accept() => accepted,
-        };
-        match accepted {
-            Ok(incoming) => {
-                let peer = incoming.peer;
-                let accepted = incoming.open(&memory);
-                let info = ConnectionInfo { listener: Arc::clone(&listener), peer, local: accepted.local };
-                connections.spawn(connection::run(Arc::clone(&node), info, accepted, stop.clone()));
-            }
-            Err(error) => {
-                tracing::error!(target: "kafka.network.Acceptor", "Error while accepting connection: {error}");
-                // Out of descriptors: an immediate retry would only spin until somebody closes one.
-                tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-            }
-        }
-    }
-    while connections.join_next().await.is_some() {}
 }
