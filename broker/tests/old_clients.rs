@@ -230,7 +230,7 @@ fn messages(mut set: &[u8]) -> Vec<(i64, u8, Vec<u8>)> {
         let key = message.get_i32();
         message.advance(usize::try_from(key).unwrap_or(0));
         let value = message.get_i32();
-        found.push((offset, magic, message[..value as usize].to_vec()));
+        found.push((offset, magic, message[..usize::try_from(value).unwrap_or(0)].to_vec()));
     }
     found
 }
