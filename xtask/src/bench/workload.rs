@@ -4,6 +4,8 @@
 //! back what is in memory, W8 latency at a fixed load, W24 the same with every message on stable storage. W17 (idle)
 //! and W18 (start) need no client and live in `still`.
 
+use crate::shell::Outcome;
+
 /// One thing the client does, and what is read from it.
 pub(crate) struct Workload {
     /// What `--only` names and tables show.
@@ -150,6 +152,6 @@ pub(crate) const ALL: &[Workload] = &[
 ];
 
 /// The workload of this id.
-pub(crate) fn named(id: &str) -> Option<&'static Workload> {
-    ALL.iter().find(|workload| workload.id == id)
+pub(crate) fn named(id: &str) -> Outcome<&'static Workload> {
+    ALL.iter().find(|workload| workload.id == id).ok_or_else(|| format!("no workload {id}").into())
 }
