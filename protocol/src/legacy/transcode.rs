@@ -221,7 +221,7 @@ impl<'a> Rewrite<'a> {
 
     fn skip_tags(&mut self) -> Result<(), LegacyError> {
         const FIELD: &str = "tagged fields";
-        let end = |_| LegacyError::UnexpectedEnd { field: FIELD };
+        let end = |()| LegacyError::UnexpectedEnd { field: FIELD };
         let count = read_uvarint(&mut self.rest).map_err(end)?;
         for _ in 0..count {
             read_uvarint(&mut self.rest).map_err(end)?;
