@@ -3,8 +3,8 @@
 //! Versions 0-13: v1 controller, v4 auto-creation flag, v8 authorized operations, v9 flexible, v10 topic ids, v12 by
 //! id (KIP-516), v13 top-level error. Source: `KafkaApis.handleTopicMetadataRequest`, `KRaftMetadataCache`.
 //!
-//! A topic that is created here is answered at once with its partitions and leaders, where Kafka answers
-//! UNKNOWN_TOPIC_OR_PARTITION and lets the client ask again.
+//! A topic that the request creates is answered with UNKNOWN_TOPIC_OR_PARTITION, as in Kafka; by the time of that answer it
+//! is there, so the client's next request finds it.
 
 use std::collections::BTreeSet;
 
@@ -31,10 +31,12 @@ pub(super) async fn handle(context: &Context<'_>, request: MetadataRequest) -> M
     }
     let operations = if request.include_topic_authorized_operations { TOPIC_OPERATIONS } else { NOT_ASKED };
     let asked = Asked::of(context, &request);
-    let image = match &asked {
-        Asked::Names(names) if request.allow_auto_topic_creation => create_missing(context, names).await,
-        _ => context.node.image(),
-    };
+    let image = context.node.image();
+    if let Asked::Names(names) = &asked
+        && request.allow_auto_topic_creation
+    {
+        create_missing(context, &image, names).await;
+    }
     let topics = match asked {
         Asked::All => image.topics.iter().map(|topic| describe(context, &image, topic, operations)).collect(),
         Asked::Names(names) => {
@@ -125,21 +127,18 @@ fn refuse_all(request: &MetadataRequest, error: ResponseError) -> MetadataRespon
 }
 
 /// Creates what is missing and may be created. What fails stays missing; the client asks again.
-async fn create_missing(context: &Context<'_>, names: &[String]) -> std::sync::Arc<MetadataImage> {
-    let image = context.node.image();
+async fn create_missing(context: &Context<'_>, image: &MetadataImage, names: &[String]) {
     if !context.node.settings().auto_create_topics_enable {
-        return image;
+        return;
     }
     let missing: Vec<String> = names
         .iter()
         .filter(|name| is_valid_topic_name(name) && image.topics.by_name(name).is_none())
         .cloned()
         .collect();
-    if missing.is_empty() {
-        return image;
+    if !missing.is_empty() {
+        context.node.create_topics_automatically(missing).await;
     }
-    context.node.create_topics_automatically(missing).await;
-    context.node.image()
 }
 
 fn missing(name: &str, operations: i32) -> MetadataResponseTopic {

@@ -107,7 +107,7 @@ fn authorized_operations(context: &mut Context<'_>) -> Outcome {
     Ok(())
 }
 
-/// What the very first answer says is a deviation of its own; what is true in the end is compared here.
+/// The very first answer, and what is true in the end.
 fn creates_a_topic(context: &mut Context<'_>) -> Outcome {
     for version in [0, 3, 4, 9, 13] {
         let name = format!("metadata-auto-{version}");
