@@ -107,6 +107,7 @@ impl Load {
                 next: 0,
                 in_flight: VecDeque::new(),
                 acknowledged: Vec::new(),
+                last: None,
             });
         }
     }
@@ -371,6 +372,8 @@ struct Producer {
     in_flight: VecDeque<Sent>,
     /// (offset, number of the first record, count) of acknowledged batches.
     acknowledged: Vec<(i64, u64, u64)>,
+    /// The batch that was acknowledged last, and its offset.
+    last: Option<(Sent, i64)>,
 }
 
 impl Producer {
@@ -419,8 +422,13 @@ impl Producer {
             return Ok(Err(Ended::Refused(row.error_code)));
         }
         let sent = self.in_flight.pop_front().ok_or("an answer to nothing")?;
-        self.acknowledged.push((row.base_offset, sent.first, sent.count));
+        self.note_acknowledged(sent, row.base_offset);
         Ok(Ok(()))
+    }
+
+    fn note_acknowledged(&mut self, sent: Sent, offset: i64) {
+        self.acknowledged.push((offset, sent.first, sent.count));
+        self.last = Some((sent, offset));
     }
 
     /// After a refusal: what was sent behind it may have been taken or not.
@@ -438,26 +446,40 @@ impl Producer {
         Ok(())
     }
 
+    /// Beginning with the last batch that was acknowledged: its acknowledgement might have been lost on its way.
     fn send_again(&mut self, bootstrap: &str) -> Outcome {
-        let mut connection = Connection::open(bootstrap)?;
         if !self.kind.idempotent {
             self.in_flight.clear();
+            return Ok(());
+        }
+        let mut connection = Connection::open(bootstrap)?;
+        if let Some((sent, offset)) = self.last.clone() {
+            let again = self.send_one_again(&mut connection, &sent)?;
+            if again != offset {
+                let (name, id, sequence) = (self.name, self.id, sent.sequence);
+                return Err(format!(
+                    "producer {name} (id {id}): sequence {sequence} was acknowledged at {offset}, and when sent again at {again}"
+                )
+                .into());
+            }
         }
         while let Some(sent) = self.in_flight.front().cloned() {
-            let answer = connection.call(9, &self.request(&sent))?;
-            let response = answer.response().ok_or("no answer to a batch that was sent again")?;
-            let row = &response.responses[0].partition_responses[0];
-            if row.error_code != 0 {
-                let code = row.error_code;
-                let (name, id, sequence) = (self.name, self.id, sent.sequence);
-                return Err(
-                    format!("producer {name} (id {id}): sequence {sequence}, sent again, was answered {code}").into()
-                );
-            }
-            self.acknowledged.push((row.base_offset, sent.first, sent.count));
+            let offset = self.send_one_again(&mut connection, &sent)?;
             self.in_flight.pop_front();
+            self.note_acknowledged(sent, offset);
         }
         Ok(())
+    }
+
+    fn send_one_again(&self, connection: &mut Connection, sent: &Sent) -> Outcome<i64> {
+        let answer = connection.call(9, &self.request(sent))?;
+        let response = answer.response().ok_or("no answer to a batch that was sent again")?;
+        let row = &response.responses[0].partition_responses[0];
+        if row.error_code == 0 {
+            return Ok(row.base_offset);
+        }
+        let (name, id, sequence, code) = (self.name, self.id, sent.sequence, row.error_code);
+        Err(format!("producer {name} (id {id}): sequence {sequence}, sent again, was answered {code}").into())
     }
 
     fn request(&self, sent: &Sent) -> ProduceRequest {

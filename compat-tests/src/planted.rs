@@ -60,7 +60,7 @@ pub(crate) fn run(tools: &Tools, only: Option<&str>) -> Outcome<bool> {
     let mut tally = Tally::default();
     print_line("\nrunning the tests of the tests");
     for (bug, part) in BUGS.into_iter().filter(|(bug, _)| only.is_none_or(|only| bug.contains(only))) {
-        let name = format!("{bug}-is-caught-by-{}", part.last().unwrap_or(&part[0]).replace("10", "crash"));
+        let name = format!("{bug}-is-noticed-by-{}", if part == CRASH { "crash" } else { part[2] });
         match ended(part, &planted, bug)? {
             Ended::Failed(said) => {
                 tally.passed(&name);

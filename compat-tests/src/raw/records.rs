@@ -40,11 +40,17 @@ pub(crate) fn values(bytes: &Bytes) -> Vec<(i64, i64, Vec<u8>)> {
     found
 }
 
-/// The base offset of the first whole batch whose checksum is wrong.
+/// The base offset of the first whole batch whose checksum is wrong, or that is none.
 pub(crate) fn bad_checksum(bytes: &Bytes) -> Option<i64> {
     let mut rest = bytes.clone();
     while rest.len() >= 61 {
-        let end = 12 + rest.slice(8..12).get_i32() as usize;
+        let Ok(length) = usize::try_from(rest.slice(8..12).get_i32()) else {
+            return Some(rest.slice(..8).get_i64());
+        };
+        let end = 12 + length;
+        if end < 61 {
+            return Some(rest.slice(..8).get_i64());
+        }
         if rest.len() < end {
             break;
         }
@@ -193,6 +199,8 @@ mod tests {
         let bad = Batch::new(1000, &["b"]).with(|batch| (batch.base_offset, batch.crc_error) = (7, 1)).encode();
         assert_eq!(bad_checksum(&good), None);
         assert_eq!(bad_checksum(&[good, bad].concat().into()), Some(7));
+        assert_eq!(bad_checksum(&vec![0; 100].into()), Some(0));
+        assert_eq!(bad_checksum(&vec![0xff; 100].into()), Some(-1));
     }
 
     #[test]
