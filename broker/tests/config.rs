@@ -350,6 +350,15 @@ fn kafkas_own_file_starts_as_it_is() {
 }
 
 #[test]
+fn a_receive_buffer_that_nobody_chose_is_the_systems() {
+    let receive_buffer = |text: &str| with_base(text).unwrap().settings.socket_receive_buffer_bytes;
+    assert_eq!(receive_buffer(""), -1);
+    assert_eq!(receive_buffer("socket.receive.buffer.bytes=102400"), -1);
+    assert_eq!(receive_buffer("socket.receive.buffer.bytes=-1"), -1);
+    assert_eq!(receive_buffer("socket.receive.buffer.bytes=65536"), 65_536);
+}
+
+#[test]
 fn a_file_of_the_zookeeper_era_starts_combined_with_warnings() {
     let text = "broker.id=4\nport=19092\nhost.name=127.0.0.1\nadvertised.host.name=kafka.example.com\n\
                 zookeeper.connect=zk:2181\nzookeeper.connection.timeout.ms=6000\nlog.dirs=/tmp/kafka-logs\n\

@@ -41,7 +41,7 @@ pub struct BrokerSettings {
     // connections
     /// `socket.send.buffer.bytes`; -1 leaves the system's.
     pub socket_send_buffer_bytes: i32,
-    /// `socket.receive.buffer.bytes`; -1 leaves the system's.
+    /// `socket.receive.buffer.bytes`; -1 leaves the system's, and so does Kafka's default (decision 9).
     pub socket_receive_buffer_bytes: i32,
     /// `socket.request.max.bytes`.
     pub socket_request_max_bytes: i32,
@@ -140,6 +140,9 @@ pub struct ListenerLimits {
     pub max_connection_creation_rate: Option<i32>,
 }
 
+/// Its shipped file repeats the default, so nobody has chosen this one.
+const KAFKAS_RECEIVE_BUFFER_BYTES: i32 = 102_400;
+
 impl BrokerSettings {
     /// Picks the typed values out of a parsed set; `set` has the keys of single listeners, too.
     pub(super) fn from_values(values: &Values, set: &BTreeMap<String, String>) -> Result<Self, ConfigError> {
@@ -157,7 +160,10 @@ impl BrokerSettings {
             transaction_partition_verification_enable: values.boolean("transaction.partition.verification.enable"),
             unclean_leader_election_enable: values.boolean("unclean.leader.election.enable"),
             socket_send_buffer_bytes: values.int("socket.send.buffer.bytes"),
-            socket_receive_buffer_bytes: values.int("socket.receive.buffer.bytes"),
+            socket_receive_buffer_bytes: match values.int("socket.receive.buffer.bytes") {
+                KAFKAS_RECEIVE_BUFFER_BYTES => -1,
+                chosen => chosen,
+            },
             socket_request_max_bytes: values.int("socket.request.max.bytes"),
             socket_listen_backlog_size: values.int("socket.listen.backlog.size"),
             connections_max_idle_ms: values.long("connections.max.idle.ms"),
