@@ -24,6 +24,7 @@ mod walk;
 mod tests;
 
 use std::cell::RefCell;
+use std::mem;
 
 use bytes::BytesMut;
 use milena_protocol::compression::{self, Codec, CompressionError, Level};
@@ -33,8 +34,9 @@ use milena_protocol::record_batch::{
 };
 use milena_protocol::records::BatchBuilder;
 use milena_protocol::types::{LeaderEpoch, NO_TIMESTAMP, Offset, Timestamp, TopicPartition};
+use parking_lot::Mutex;
 
-pub use self::error::{RecordFault, RecordRejection, ValidationError};
+pub use self::error::{RecordFault, RecordRejection, Rejections, ValidationError};
 use self::walk::{Walked, walk};
 use crate::log::AppendOrigin;
 use crate::log_config::{CompressionType, LogConfig};
@@ -46,8 +48,14 @@ const FIRST_PRODUCE_OF_BATCHES: i16 = 3;
 const FIRST_PRODUCE_WITH_ZSTD: i16 = 7;
 /// What a batch may grow to when decompressed, whatever its configuration: as much as a request may hold.
 const DECOMPRESSED_BYTES_MAX: usize = 100 * 1024 * 1024;
+/// What every thread may decompress whenever it likes. Batches that become larger wait for each other: what a few small
+/// ones decompress to must not fill the memory.
+const DECOMPRESSED_BYTES_AT_ONCE: usize = 8 * 1024 * 1024;
 /// The largest buffer for decompressed records that a thread keeps for the next batch.
 const SCRATCH_BYTES_KEPT: usize = 4 * 1024 * 1024;
+
+/// Held by the thread that validates a batch above [`DECOMPRESSED_BYTES_AT_ONCE`].
+static LARGE_BATCH: Mutex<()> = Mutex::new(());
 
 thread_local! {
     static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
@@ -397,10 +405,10 @@ fn with_decompressed<T>(
     codec: Codec,
     compressed: &[u8],
     config: &ValidateConfig<'_>,
-    then: impl FnOnce(&[u8]) -> Result<T, ValidationError>,
+    then: impl Fn(&[u8]) -> Result<T, ValidationError>,
 ) -> Result<T, ValidationError> {
-    with_scratch(|scratch| {
-        match compression::decompress_into(codec, compressed, config.decompressed_bytes_max, scratch) {
+    with_scratch(config, |bytes_max, scratch| {
+        match compression::decompress_into(codec, compressed, bytes_max, scratch) {
             Ok(()) => then(scratch),
             Err(CompressionError::TooLarge { max_output, .. }) => {
                 Err(ValidationError::DecompressedTooLarge { decompressed_bytes_max: max_output })
@@ -410,9 +418,21 @@ fn with_decompressed<T>(
     })
 }
 
-fn with_scratch<T>(then: impl FnOnce(&mut Vec<u8>) -> T) -> T {
+/// Run `decompress` with a bound and a buffer for its output; again, alone, with the configured bound where the first
+/// one was too small.
+fn with_scratch<T>(
+    config: &ValidateConfig<'_>,
+    decompress: impl Fn(usize, &mut Vec<u8>) -> Result<T, ValidationError>,
+) -> Result<T, ValidationError> {
+    let bytes_max = config.decompressed_bytes_max;
     let mut scratch = SCRATCH.take();
-    let result = then(&mut scratch);
+    let mut result = decompress(bytes_max.min(DECOMPRESSED_BYTES_AT_ONCE), &mut scratch);
+    if bytes_max > DECOMPRESSED_BYTES_AT_ONCE && matches!(result, Err(ValidationError::DecompressedTooLarge { .. })) {
+        drop(mem::take(&mut scratch));
+        let _alone = LARGE_BATCH.lock();
+        result = decompress(bytes_max, &mut scratch);
+        drop(mem::take(&mut scratch));
+    }
     if scratch.capacity() <= SCRATCH_BYTES_KEPT {
         SCRATCH.set(scratch);
     }

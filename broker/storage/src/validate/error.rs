@@ -10,6 +10,8 @@ use milena_protocol::types::{Offset, ProducerId, Timestamp, TopicPartition};
 
 /// How many rejected records Kafka names in the message about them.
 const REJECTIONS_NAMED: usize = 3;
+/// How many rejected records are kept one by one; a small batch may decompress to millions.
+const REJECTIONS_KEPT: usize = 1000;
 
 /// Why one partition's records are not appended.
 #[derive(Debug, thiserror::Error)]
@@ -128,12 +130,12 @@ pub enum ValidationError {
     Records(RecordError),
     /// 32 INVALID_TIMESTAMP if any record's timestamp is refused, else 87 INVALID_RECORD; with `record_errors` (v8+)
     /// and [`ValidationError::error_message`].
-    #[error("{} records of {topic_partition} are refused", rejections.len())]
+    #[error("{} records of {topic_partition} are refused", rejections.count)]
     Rejected {
         /// Where they were to go.
         topic_partition: TopicPartition,
-        /// Every refused record.
-        rejections: Vec<RecordRejection>,
+        /// The refused records.
+        rejections: Rejections,
     },
     /// The code that stands beside each variant there: from an old client, a message set that is none.
     #[error(transparent)]
@@ -209,16 +211,13 @@ impl ValidationError {
     /// Whether a refused timestamp decides about the code of a `Rejected`.
     pub fn is_timestamp(&self) -> bool {
         let ValidationError::Rejected { rejections, .. } = self else { return false };
-        rejections.iter().any(|rejection| match rejection.fault {
-            RecordFault::Timestamp { .. } | RecordFault::TimestampType { .. } => true,
-            RecordFault::NoKey | RecordFault::Magic { .. } => false,
-        })
+        rejections.has_timestamp
     }
 
-    /// The answer's `record_errors` (v8+): index in the batch and text of every refused record.
+    /// The answer's `record_errors` (v8+): index in the batch and text of the refused records, of the first thousand.
     pub fn record_errors(&self) -> impl Iterator<Item = (i32, String)> {
         let (topic_partition, rejections) = match self {
-            ValidationError::Rejected { topic_partition, rejections } => (Some(topic_partition), &rejections[..]),
+            ValidationError::Rejected { topic_partition, rejections } => (Some(topic_partition), &rejections.first[..]),
             _ => (None, &[][..]),
         };
         topic_partition.into_iter().flat_map(move |topic_partition| {
@@ -236,6 +235,7 @@ impl ValidationError {
             }
             ValidationError::Rejected { topic_partition, rejections } => {
                 let named: Vec<String> = rejections
+                    .first
                     .iter()
                     .take(REJECTIONS_NAMED)
                     .map(|rejection| {
@@ -246,12 +246,37 @@ impl ValidationError {
                 Some(format!(
                     "One or more records have been rejected due to {} record errors in total, and only showing the \
                      first three errors at most: [{}]",
-                    rejections.len(),
+                    rejections.count,
                     named.join(", ")
                 ))
             }
             _ => None,
         }
+    }
+}
+
+/// The records of a batch that are refused: their number, and the first of them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Rejections {
+    first: Vec<RecordRejection>,
+    count: usize,
+    has_timestamp: bool,
+}
+
+impl Rejections {
+    pub(super) fn add(&mut self, batch_index: i32, fault: RecordFault) {
+        self.count += 1;
+        self.has_timestamp |= match fault {
+            RecordFault::Timestamp { .. } | RecordFault::TimestampType { .. } => true,
+            RecordFault::NoKey | RecordFault::Magic { .. } => false,
+        };
+        if self.first.len() < REJECTIONS_KEPT {
+            self.first.push(RecordRejection { batch_index, fault });
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.count == 0
     }
 }
 

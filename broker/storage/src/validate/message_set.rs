@@ -12,7 +12,7 @@ use milena_protocol::record_batch::{BATCH_HEADER_BYTES, BatchError, BatchView, T
 use milena_protocol::records::BatchBuilder;
 use milena_protocol::types::{NO_TIMESTAMP, Timestamp};
 
-use super::error::{RecordFault, RecordRejection, ValidationError};
+use super::error::{RecordFault, Rejections, ValidationError};
 use super::walk::timestamp_out_of_range;
 use super::{ValidateConfig, check_message_size, with_scratch};
 
@@ -23,24 +23,29 @@ use super::{ValidateConfig, check_message_size, with_scratch};
 pub(super) fn convert(set: &[u8], config: &ValidateConfig<'_>, now: Timestamp) -> Result<BytesMut, ValidationError> {
     let set = analyze(set, config)?;
     let (target, level) = config.compression.of(set.source);
-    let mut builder = BatchBuilder::with_capacity(BATCH_HEADER_BYTES + set.bytes.len()).compression(target, level);
-    if config.timestamp_type == TimestampType::LogAppendTime {
-        builder = builder.log_append_time(now);
-    }
+    let builder = || {
+        let builder = BatchBuilder::with_capacity(BATCH_HEADER_BYTES + set.bytes.len()).compression(target, level);
+        match config.timestamp_type {
+            TimestampType::CreateTime => builder,
+            TimestampType::LogAppendTime => builder.log_append_time(now),
+        }
+    };
     if set.source == Codec::None {
+        let mut builder = builder();
         convert_plain(&set, target, config, now, &mut builder)?;
-    } else {
-        with_scratch(|scratch| {
-            let wrapper = set.first();
-            if wrapper.bytes().len() < set.bytes.len() {
-                return Err(ValidationError::MoreThanOneWrapper);
-            }
-            let records = wrapper.records(config.decompressed_bytes_max, scratch).map_err(message_set)?;
-            check(&wrapper, records.clone(), set.source, config, now)?;
-            append(&mut builder, records)
-        })?;
+        return builder.build().map_err(ValidationError::Recompression);
     }
-    builder.build().map_err(ValidationError::Recompression)
+    let wrapper = set.first();
+    if wrapper.bytes().len() < set.bytes.len() {
+        return Err(ValidationError::MoreThanOneWrapper);
+    }
+    with_scratch(config, |bytes_max, scratch| {
+        let records = wrapper.records(bytes_max, scratch).map_err(message_set)?;
+        check(&wrapper, records.clone(), set.source, config, now)?;
+        let mut builder = builder();
+        append(&mut builder, records)?;
+        builder.build().map_err(ValidationError::Recompression)
+    })
 }
 
 /// What the first walk found: whole messages, unharmed and not too large.
@@ -157,11 +162,11 @@ fn check(
     config: &ValidateConfig<'_>,
     now: Timestamp,
 ) -> Result<(), ValidationError> {
-    let mut rejections = Vec::new();
+    let mut rejections = Rejections::default();
     for (record, index) in records.zip(0_i32..) {
         let record = record.map_err(message_set)?;
         if let Some(fault) = fault(outer, &record, source, config, now)? {
-            rejections.push(RecordRejection { batch_index: index, fault });
+            rejections.add(index, fault);
         }
     }
     if rejections.is_empty() {

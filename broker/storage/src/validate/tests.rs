@@ -162,6 +162,42 @@ fn a_bomb_is_refused_with_a_code_at_which_producers_split() {
 }
 
 #[test]
+fn batches_that_decompress_to_much_are_validated_too_one_after_the_other() {
+    let topic_partition = t0();
+    let large = "0".repeat(DECOMPRESSED_BYTES_AT_ONCE);
+    std::thread::scope(|scope| {
+        for codec in [Codec::Gzip, Codec::Snappy, Codec::Lz4, Codec::Zstd] {
+            let (large, topic_partition) = (&large, &topic_partition);
+            scope.spawn(move || {
+                let mut records = batch(codec, &[large, "small"]);
+                let config = ValidateConfig { max_message_bytes: 1 << 20, ..config(topic_partition) };
+                let validated = validate(&mut records, &config, AppendOrigin::Client, LEADER_EPOCH, FIRST_OFFSET, NOW);
+                assert_eq!(validated.unwrap().header.records_count, 2);
+            });
+        }
+    });
+}
+
+/// A batch of a few kilobytes may decompress to millions of records that are all refused, and one request may hold many
+/// such batches.
+#[test]
+fn of_many_refused_records_only_the_first_thousand_are_named() {
+    let topic_partition = t0();
+    let compacted = ValidateConfig { compacted: true, ..config(&topic_partition) };
+    let mut builder = BatchBuilder::new().compression(Codec::Gzip, Level::DEFAULT);
+    for _ in 0..5000 {
+        builder.append(NOW, None, None, []);
+    }
+    let error = refusal(builder.build().unwrap(), &compacted);
+    assert_eq!((error.code(), error.record_errors().count()), (87, 1000));
+    let message = error.error_message().unwrap();
+    assert!(
+        message.starts_with("One or more records have been rejected due to 5000 record errors in total"),
+        "{message}"
+    );
+}
+
+#[test]
 fn zstd_needs_produce_version_7() {
     let records = batch(Codec::Zstd, &["value"]);
     assert!(matches!(check_produce(&records, 6), Err(ValidationError::ZstdTooEarly { version: 6 })));

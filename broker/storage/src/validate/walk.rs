@@ -5,7 +5,7 @@ use milena_protocol::records::{RecordView, records};
 use milena_protocol::types::{NO_TIMESTAMP, Offset, Timestamp};
 
 use super::ValidateConfig;
-use super::error::{RecordFault, RecordRejection, ValidationError};
+use super::error::{RecordFault, Rejections, ValidationError};
 
 /// What the walk found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,12 +24,12 @@ pub(super) fn walk(
     now: Timestamp,
 ) -> Result<Walked, ValidationError> {
     let mut walked = Walked { max_timestamp: NO_TIMESTAMP, offsets_in_order: true };
-    let mut rejections = Vec::new();
+    let mut rejections = Rejections::default();
     for (record, index) in records(uncompressed, header.records_count).zip(0_i32..) {
         let record = record.map_err(ValidationError::Records)?;
         let timestamp = header.record_timestamp(record.timestamp_delta);
         if let Some(fault) = fault(&record, timestamp, header, config, now) {
-            rejections.push(RecordRejection { batch_index: index, fault });
+            rejections.add(index, fault);
         }
         walked.max_timestamp = walked.max_timestamp.max(timestamp);
         walked.offsets_in_order &= record.offset_delta == index;
