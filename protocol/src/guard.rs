@@ -4,7 +4,7 @@
 //! four bytes asks for 154 GB and ends the process. So the schema's table is walked over every body first, without
 //! allocating: each length and count must fit into the bytes that follow, and the memory that the crate's structs will
 //! take is added up and bounded by [`decoded_limit`]: 8 times the frame, at most 32 MiB. Small frames may always take
-//! 16 KiB.
+//! 256 KiB.
 //!
 //! The crate's structs are fat: a topic in a Metadata request takes 72 bytes. A request is refused although honest only
 //! if it names more than 227 topics of less than seven letters on average in a version without topic ids. Strings, bytes

@@ -3,7 +3,7 @@
 //! An old version is nearly always the crate's lowest one, the *floor*, with some fields missing. So a request's body
 //! is rewritten to the floor's form and the crate decodes it; an answer is encoded at the floor and rewritten to the
 //! old form. What to rewrite follows from the schema's table alone ([`transcode`]). Where an old version says
-//! something that the floor cannot, a codec of its own does it: [`list_offsets`]. Produce and Fetch
+//! something that the floor cannot, a codec of its own does it: [`list_offsets`], [`offset_commit`]. Produce and Fetch
 //! have hand-written codecs for all versions ([`crate::produce_request`], [`crate::fetch_response`]); the message sets
 //! in them are the concern of others.
 //!
@@ -13,6 +13,7 @@ pub mod list_offsets;
 pub mod message_set;
 mod message_set_builder;
 pub mod message_set_down;
+pub mod offset_commit;
 mod transcode;
 
 use bytes::{Bytes, BytesMut};
@@ -78,17 +79,24 @@ pub fn is_below_floor(api_key: i16, version: i16) -> bool {
 /// # Errors
 /// [`LegacyError`] if it is malformed, or if rewriting and decoding it would together pass the guard's limit.
 pub fn raise_request(api_key: i16, version: i16, body: &[u8]) -> Result<Bytes, LegacyError> {
-    let unknown = LegacyError::UnknownVersion { api_key, version };
-    let message = schema::request(api_key).ok_or(unknown)?;
+    raise(api_key, version, body, None)
+}
+
+fn raise(
+    api_key: i16,
+    version: i16,
+    body: &[u8],
+    collected: Option<&mut transcode::Collected>,
+) -> Result<Bytes, LegacyError> {
+    let message = schema::request(api_key).ok_or(LegacyError::UnknownVersion { api_key, version })?;
     let decoded = guard::measure(api_key, version, body)?.decoded_bytes;
     let limit = guard::decoded_limit(body.len());
     let mut raised = BytesMut::with_capacity(body.len().min(limit));
-    let most = limit.saturating_sub(decoded);
-    transcode::rewrite(message, version, message.current_versions.first, body, &mut raised, most).map_err(|error| {
-        match error {
-            LegacyError::TooLarge { .. } => LegacyError::TooLarge { limit },
-            other => other,
-        }
+    let (floor, most) = (message.current_versions.first, limit.saturating_sub(decoded));
+    let rewritten = transcode::rewrite(message, version, floor, body, &mut raised, most, collected);
+    rewritten.map_err(|error| match error {
+        LegacyError::TooLarge { .. } => LegacyError::TooLarge { limit },
+        other => other,
     })?;
     Ok(raised.freeze())
 }
@@ -100,7 +108,7 @@ pub fn raise_request(api_key: i16, version: i16, body: &[u8]) -> Result<Bytes, L
 pub fn lower_response(api_key: i16, version: i16, body: &[u8], buffer: &mut BytesMut) -> Result<(), LegacyError> {
     let unknown = LegacyError::UnknownVersion { api_key, version };
     let message = schema::response(api_key).ok_or(unknown)?;
-    transcode::rewrite(message, message.current_versions.first, version, body, buffer, usize::MAX)
+    transcode::rewrite(message, message.current_versions.first, version, body, buffer, usize::MAX, None)
 }
 
 #[cfg(test)]

@@ -130,7 +130,7 @@ fn requests_of_old_versions_are_what_the_crate_reads_at_the_floor() {
             assert_eq!(again.as_ref(), Ok(&raised), "{} v{version} seed {seed}", message.name);
             // And down again: nothing of the old version was lost.
             let mut back = BytesMut::new();
-            transcode::rewrite(message, floor, version, &raised, &mut back, usize::MAX).unwrap();
+            transcode::rewrite(message, floor, version, &raised, &mut back, usize::MAX, None).unwrap();
             assert_eq!(back, body, "{} v{version} seed {seed}", message.name);
         }
     }

@@ -1,7 +1,8 @@
 //! One version of a message rewritten as another, field by field as the schema's table says.
 //!
 //! A field of both versions is copied, one that only the target has gets its default, one that only the source has is
-//! dropped: silently if the table calls it ignorable or it holds its default, else with an error. Lengths follow each
+//! dropped: silently if the table calls it ignorable or it holds its default, else with an error, unless the caller
+//! collects its values. Lengths follow each
 //! side's encoding. Elements of an array are rewritten one by one, so a hostile count costs nothing.
 //!
 //! Absent: tagged fields and nullable structs, which no version below a floor and no floor has (a test looks).
@@ -13,6 +14,14 @@ use super::LegacyError;
 use crate::schema::{Field, Message, Type};
 use crate::wire::put_uvarint;
 
+/// A field that only the source has and whose values are wanted.
+pub(super) struct Collected {
+    /// Its name; a number.
+    pub(super) field: &'static str,
+    /// Its values, in the order of the body.
+    pub(super) values: Vec<i64>,
+}
+
 /// Writes `body`, which is `message` in version `from`, as version `to`; refused if that takes more than `most` bytes.
 pub(super) fn rewrite(
     message: &Message,
@@ -21,6 +30,7 @@ pub(super) fn rewrite(
     body: &[u8],
     target: &mut BytesMut,
     most: usize,
+    collected: Option<&mut Collected>,
 ) -> Result<(), LegacyError> {
     for version in [from, to] {
         if !message.versions.contains(version) {
@@ -34,6 +44,7 @@ pub(super) fn rewrite(
         rest: body,
         most: begin.saturating_add(most),
         target,
+        collected,
     };
     rewrite.fields(message.fields())
 }
@@ -61,6 +72,7 @@ struct Rewrite<'a> {
     target: &'a mut BytesMut,
     /// The length that the target may reach.
     most: usize,
+    collected: Option<&'a mut Collected>,
 }
 
 impl<'a> Rewrite<'a> {
@@ -150,6 +162,10 @@ impl<'a> Rewrite<'a> {
             fixed => {
                 let width = fixed.fixed_bytes().unwrap_or_default() as usize;
                 let value = self.take(field, width)?;
+                if let Some(collected) = self.collected.as_deref_mut().filter(|wanted| wanted.field == field.name) {
+                    collected.values.push(value.iter().fold(0, |number, byte| number << 8 | i64::from(*byte)));
+                    return Ok(true);
+                }
                 Ok(default_number(field).ends_with(value))
             }
         }

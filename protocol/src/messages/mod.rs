@@ -8,6 +8,7 @@ pub mod describe_log_dirs;
 pub mod list_offsets;
 pub mod write_txn_markers;
 
+pub use crate::legacy::LegacyError;
 pub use crate::wire::WireError;
 
 /// A body that could not be read or written.
@@ -16,6 +17,9 @@ pub enum MessageError {
     /// By the code in this module.
     #[error(transparent)]
     Wire(#[from] WireError),
+    /// By the rewriting of a version that is older than the crate's.
+    #[error(transparent)]
+    Legacy(#[from] LegacyError),
     /// By the `kafka-protocol` crate, whose errors have no type.
     #[error("{0}")]
     Crate(String),
