@@ -188,7 +188,7 @@ mod tests {
     use std::time::Duration;
 
     use crate::listener::{Accepted, Listener, SocketOptions};
-    use crate::{Ended, Memory, Room};
+    use crate::{Ended, Memory, RequestRoom, Room};
 
     use super::*;
 
@@ -267,7 +267,8 @@ mod tests {
     /// Peers that hold all the room and stand still do not keep others from being served.
     #[tokio::test]
     async fn a_frame_that_stands_still_loses_its_room_to_one_that_waits() {
-        let memory = Memory::new(Room { pool: MIB, reserve: MIB, kept_buffers: 0, answers: MIB });
+        let requests = RequestRoom { pool: MIB, reserve: MIB };
+        let memory = Memory::new(Room { usual: requests, large: requests, kept_buffers: 0, answers: MIB });
         let mut stalled = Vec::new();
         for _ in 0..2 {
             let (peer, mut accepted) = connect(&memory).await;

@@ -12,7 +12,7 @@ pub mod memory;
 pub mod send;
 
 pub use activity::Activity;
-pub use budget::Room;
+pub use budget::{RequestRoom, Room};
 pub use frames::{Frame, FrameError, FrameReader};
 pub use listener::{Accepted, Incoming, Listener, ListenerError};
 pub use memory::{Ended, Memory, Seat};

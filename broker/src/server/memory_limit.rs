@@ -94,7 +94,7 @@ mod tests {
         };
         assert_eq!(room(&[(QUEUED_MAX, "-1")]), Room::UNLIMITED);
         assert_eq!(room(&[(QUEUED_MAX, "400000000")]), Room::of(400_000_000, 104_857_600));
-        assert!(room(&[]).pool >= 104_857_600 / 2);
+        assert_eq!(room(&[]).large.reserve, 104_857_600);
         assert!(room(&[]) != Room::UNLIMITED);
     }
 }
