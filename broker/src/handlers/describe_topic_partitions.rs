@@ -108,7 +108,7 @@ fn row(
         None => Some(ResponseError::LeaderNotAvailable),
         Some(broker) => endpoint(context, broker).is_none().then_some(ResponseError::ListenerNotFound),
     };
-    let offline = partition.replicas.iter().filter(|id| image.brokers.get(**id).is_none_or(|broker| broker.fenced));
+    let offline = partition.replicas.iter().filter(|id| image.brokers.is_replica_offline(partition, **id));
     DescribeTopicPartitionsResponsePartition::default()
         .with_error_code(error.as_ref().map_or(0, ResponseError::code))
         .with_partition_index(index)

@@ -192,7 +192,7 @@ fn describe_partition(
         described.offline_replicas = partition
             .replicas
             .iter()
-            .filter(|id| image.brokers.get(**id).is_none_or(|broker| broker.fenced))
+            .filter(|id| image.brokers.is_replica_offline(partition, **id))
             .map(|id| BrokerId(*id))
             .collect();
     }

@@ -1,5 +1,6 @@
-//! What has to be done from time to time: delete what is due, write checkpoints, apply retention, sync what is old,
-//! forget producers. One task, one second's step; the work itself runs on disk threads.
+//! What has to be done from time to time: apply retention, delete what is due, write checkpoints, sync what is old,
+//! forget producers. One task, one second's step; the work itself runs on disk threads. When an append finds no room
+//! retention does not wait for its time, and deleted files go at once.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -47,14 +48,17 @@ pub(crate) async fn run(node: Arc<Node>, disk: Arc<dyn Disk>, mut stop: watch::R
     let mut log_starts = every(i64::from(settings.log_flush_start_offset_checkpoint_interval_ms));
     let mut high_watermarks = every(settings.replica_high_watermark_checkpoint_interval_ms);
     let mut producers = every(i64::from(settings.producer_id_expiration_check_interval_ms));
+    let mut makes_room = false;
     loop {
-        tokio::select! {
+        makes_room = tokio::select! {
             _ = stop.wait_for(|stop| *stop) => return,
-            () = tokio::time::sleep(STEP) => {}
-        }
+            () = tokio::time::sleep(STEP) => false,
+            // A producer that is refused asks at once; one round a step is enough.
+            () = node.replicas.directories().room_wanted(), if !makes_room => true,
+        };
         let now_ms = node.clock.monotonic().as_millis() as i64;
         let due = Due {
-            retention: retention.take(now_ms),
+            retention: retention.take(now_ms) || makes_room,
             recovery_points: recovery_points.take(now_ms),
             log_starts: log_starts.take(now_ms),
             high_watermarks: high_watermarks.take(now_ms),
@@ -81,11 +85,6 @@ struct Due {
 impl Due {
     fn execute(self, node: &Node, disk: &dyn Disk) {
         let now = node.now();
-        for (_, deletion) in node.replicas.due_deletions(now) {
-            if let Err(error) = deletion.execute(disk) {
-                tracing::error!(target: "kafka.log.LogManager", "{error}");
-            }
-        }
         let partitions = node.replicas.all();
         for partition in partitions.iter().filter(|partition| !partition.is_offline()) {
             partition.sync_if_older_than_flush_ms(now);
@@ -97,6 +96,14 @@ impl Due {
             }
         }
         let directories = node.replicas.directories();
+        for (log_dir, deletion) in node.replicas.due_deletions(now) {
+            if let Err(error) = deletion.execute(disk) {
+                tracing::error!(target: "kafka.log.LogManager", "{error}");
+                if error.is_device_failure() {
+                    directories.fail(log_dir, &error);
+                }
+            }
+        }
         for log_dir in 0..directories.len() {
             if self.recovery_points {
                 directories.write_checkpoint(log_dir, OffsetCheckpoint::RecoveryPoint, &partitions, |partition| {

@@ -137,6 +137,11 @@ impl Directories {
         self.online.failures()
     }
 
+    /// Waits until an append finds no room. Cancel-safe.
+    pub async fn room_wanted(&self) {
+        self.online.room_wanted().await;
+    }
+
     /// Whether any is offline: what is not found may lie there.
     pub fn any_offline(&self) -> bool {
         self.all.iter().any(|directory| directory.health.is_offline())

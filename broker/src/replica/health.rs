@@ -1,9 +1,10 @@
 //! Whether a log dir serves. Any of its partitions may be the first to find out that it does not; with the last log dir
 //! the broker ends, and with the one that holds the metadata log, as in Kafka.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 /// Which log dirs serve, all told.
 #[derive(Debug, Clone, Default)]
@@ -15,17 +16,21 @@ struct State {
 
 /// The log dirs together: who waits for a failure waits here.
 #[derive(Debug, Clone)]
-pub struct Online(watch::Sender<State>);
+pub struct Online {
+    state: watch::Sender<State>,
+    room_wanted: Arc<Notify>,
+}
 
 impl Online {
     /// So many of them serve at first.
     pub fn new(log_dirs: usize) -> Self {
-        Self(watch::Sender::new(State { online: log_dirs, lost: None }))
+        let state = watch::Sender::new(State { online: log_dirs, lost: None });
+        Self { state, room_wanted: Arc::default() }
     }
 
     /// Waits until the broker cannot go on, and says why. Cancel-safe.
     pub async fn lost(&self) -> String {
-        let mut state = self.0.subscribe();
+        let mut state = self.state.subscribe();
         // The sender lives as long as we do, so waiting cannot fail.
         let lost = state.wait_for(|state| state.lost.is_some()).await;
         lost.ok().and_then(|state| state.lost.clone()).unwrap_or_default()
@@ -33,7 +38,12 @@ impl Online {
 
     /// Tells of every failure from now on.
     pub fn failures(&self) -> Failures {
-        Failures(self.0.subscribe())
+        Failures(self.state.subscribe())
+    }
+
+    /// Waits until an append finds no room. Cancel-safe.
+    pub async fn room_wanted(&self) {
+        self.room_wanted.notified().await;
     }
 }
 
@@ -53,6 +63,8 @@ impl Failures {
 #[derive(Debug)]
 pub struct Health {
     failed: AtomicBool,
+    /// The last append found no room.
+    full: AtomicBool,
     online: Online,
     /// Why the broker cannot go on without this one.
     needed: Option<String>,
@@ -61,12 +73,12 @@ pub struct Health {
 impl Health {
     /// A log dir that serves, one of those counted by `online`. `needed`: what to say when the broker ends with it.
     pub fn new(online: &Online, needed: Option<String>) -> Self {
-        Self { failed: AtomicBool::new(false), online: online.clone(), needed }
+        Self { failed: AtomicBool::new(false), full: AtomicBool::new(false), online: online.clone(), needed }
     }
 
     /// A log dir that could not be used at the start, and is not counted.
     pub fn unusable(online: &Online) -> Self {
-        Self { failed: AtomicBool::new(true), online: online.clone(), needed: None }
+        Self { failed: AtomicBool::new(true), full: AtomicBool::new(false), online: online.clone(), needed: None }
     }
 
     /// Whether its disk has failed.
@@ -74,11 +86,27 @@ impl Health {
         self.failed.load(Ordering::Acquire)
     }
 
+    /// Whether the last append found no room. Reads and deletions go on, and so do appends when there is some.
+    pub fn is_full(&self) -> bool {
+        self.full.load(Ordering::Relaxed)
+    }
+
+    /// An append found no room: retention is asked to make some. True for the first who says so.
+    pub fn note_full(&self) -> bool {
+        self.online.room_wanted.notify_one();
+        !self.full.swap(true, Ordering::Relaxed)
+    }
+
+    /// An append found room. True for the first one after [`Health::note_full`].
+    pub fn note_room(&self) -> bool {
+        self.is_full() && self.full.swap(false, Ordering::Relaxed)
+    }
+
     /// Its disk has failed, and is not tried again. True for the first who says so.
     pub fn fail(&self) -> bool {
         let is_first = !self.failed.swap(true, Ordering::AcqRel);
         if is_first {
-            self.online.0.send_modify(|state| {
+            self.online.state.send_modify(|state| {
                 state.online -= 1;
                 if state.online == 0 {
                     state.lost = Some("all log dirs have failed".to_owned());
@@ -96,7 +124,7 @@ mod tests {
     use super::*;
 
     fn lost(online: &Online) -> Option<String> {
-        online.0.borrow().lost.clone()
+        online.state.borrow().lost.clone()
     }
 
     #[test]

@@ -150,10 +150,11 @@ impl Replicas {
         &self.directories
     }
 
-    /// Files whose time has come, to be removed by their log dir.
+    /// Files whose time has come, to be removed by their log dir: on a full disk it has come for all.
     pub fn due_deletions(&self, now: Timestamp) -> Vec<(usize, ScheduledDeletion)> {
+        let is_full = |log_dir: usize| self.directories.get(log_dir).health.is_full();
         let mut deletions = self.deletions.lock();
-        let (due, later) = deletions.drain(..).partition(|(_, deletion)| deletion.at <= now);
+        let (due, later) = deletions.drain(..).partition(|(log_dir, deletion)| deletion.at <= now || is_full(*log_dir));
         *deletions = later;
         due
     }

@@ -30,6 +30,8 @@ use crate::fetch::wait::FetchWaiters;
 
 /// An append slower than this sends the next one off the connection threads.
 const SLOW_APPEND: Duration = Duration::from_millis(1);
+/// How long a sync waits for a descriptor before it asks again.
+const DESCRIPTOR_WAIT: Duration = Duration::from_millis(100);
 /// What was appended this short a time ago has not been written back, let alone dropped from the page cache.
 const JUST_WRITTEN_MS: Timestamp = 5_000;
 
@@ -370,8 +372,31 @@ impl Partition {
             log.append_as_leader(records, leader_epoch, origin, now)
         };
         self.last_append_was_slow.store(started.elapsed() > SLOW_APPEND, Ordering::Relaxed);
+        match &result {
+            Ok(info) if !info.duplicate => self.note_room(),
+            Err(AppendError::DiskFull(error)) => self.note_full(error),
+            Err(AppendError::Corrupt(damage)) => _ = self.on_damage(damage),
+            _ => {}
+        }
         self.notice(log);
         result
+    }
+
+    fn note_full(&self, error: &DiskError) {
+        if self.dir_health.note_full() {
+            tracing::error!(
+                target: "kafka.log.LogManager",
+                "no room for {}: producers are refused until there is some, everything else goes on: {error}",
+                self.topic_partition
+            );
+        }
+    }
+
+    fn note_room(&self) {
+        if self.dir_health.note_room() {
+            let name = &self.topic_partition;
+            tracing::info!(target: "kafka.log.LogManager", "there is room for {name} again: producers are served");
+        }
     }
 
     /// Plans a read of one partition. Never waits and never takes the append lock.
@@ -615,8 +640,17 @@ impl Commit for Partition {
         if self.is_offline() {
             return self.fail();
         }
-        let handle = self.with_log_blocking(|log| log.sync_handle());
-        let synced = handle.sync();
+        let synced = loop {
+            match self.with_log_blocking(|log| log.sync_handle()).sync() {
+                // No sync has failed: a descriptor was wanted, and there will be one.
+                Err(error) if error.operation == "open" && error.is_full() && !self.is_retired() => {
+                    let name = &self.topic_partition;
+                    tracing::warn!(target: "kafka.log.LogManager", "the sync of {name} has to wait: {error}");
+                    std::thread::sleep(DESCRIPTOR_WAIT);
+                }
+                synced => break synced,
+            }
+        };
         self.with_log_blocking(|log| match synced {
             Ok(synced) => {
                 let up_to = synced.up_to();

@@ -410,8 +410,8 @@ impl Segment {
         let transaction_index = self.has_transaction_index().then_some(TRANSACTION_INDEX);
         for suffix in [INDEX, TIME_INDEX].into_iter().chain(transaction_index) {
             let path = self.path(suffix);
-            let sync = || self.place.disk().open(&path, Open::Create)?.sync_data();
-            sync().map_err(DiskError::new("sync", &path))?;
+            let file = self.place.disk().open(&path, Open::Create).map_err(DiskError::new("open", &path))?;
+            file.sync_data().map_err(DiskError::new("sync", &path))?;
         }
         Ok(())
     }

@@ -124,7 +124,8 @@ impl SyncHandle {
     /// fdatasync what was written below [`SyncHandle::up_to`] and not synced yet: one call if only the active segment was appended to.
     ///
     /// # Errors
-    /// The disk refused. The log dir is to go offline; never sync again.
+    /// The disk refused. The log dir is to go offline; never sync again. Only what could not be opened for want of descriptors may be tried again:
+    /// its operation is "open", it [`DiskError::is_full`], and nothing failed that was promised.
     pub fn sync(self) -> Result<Synced, DiskError> {
         for segment in &self.covered.segments {
             unless_gone(segment.sync(true))?;
@@ -134,8 +135,8 @@ impl SyncHandle {
         }
         let disk = self.place.disk();
         for path in &self.covered.paths {
-            let sync = || disk.open(path, Open::Write)?.sync_data();
-            unless_gone(sync().map_err(DiskError::new("sync", path)))?;
+            let file = disk.open(path, Open::Write).map_err(DiskError::new("open", path));
+            unless_gone(file.and_then(|file| file.sync_data().map_err(DiskError::new("sync", path))))?;
         }
         if self.sync_names {
             let dir = self.place.dir();

@@ -4,7 +4,6 @@ use crate::image::{MetadataImage, PartitionRegistration, TopicImage};
 use crate::partition_change::{Election, PartitionChange};
 use crate::record::Record;
 use crate::topic_config;
-use crate::{LOST_DIRECTORY, MIGRATING_DIRECTORY, UNASSIGNED_DIRECTORY};
 
 use super::Context;
 
@@ -80,11 +79,8 @@ pub(super) fn may_lead(image: &MetadataImage, partition: &PartitionRegistration,
 }
 
 fn is_directory_online(image: &MetadataImage, partition: &PartitionRegistration, replica: i32) -> bool {
-    match partition.directory(replica) {
-        None | Some(LOST_DIRECTORY) => false,
-        Some(UNASSIGNED_DIRECTORY | MIGRATING_DIRECTORY) => true,
-        Some(directory) => image.brokers.get(replica).is_some_and(|broker| broker.log_dirs.contains(&directory)),
-    }
+    let broker = image.brokers.get(replica);
+    partition.directory(replica).zip(broker).is_some_and(|(directory, broker)| broker.has_online_directory(directory))
 }
 
 /// The topic's `min.insync.replicas` as it is in force.

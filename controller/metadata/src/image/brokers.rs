@@ -5,7 +5,9 @@ use std::sync::Arc;
 use imbl::OrdMap;
 use uuid::Uuid;
 
+use super::PartitionRegistration;
 use crate::record::{BrokerEndpoint, BrokerFeature, Record, RegisterBrokerRecord};
+use crate::{LOST_DIRECTORY, MIGRATING_DIRECTORY, UNASSIGNED_DIRECTORY};
 
 /// All registered brokers, fenced ones included.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -49,6 +51,15 @@ impl BrokerRegistration {
         !self.fenced && !self.in_controlled_shutdown
     }
 
+    /// Whether a replica that is assigned to this directory of the broker may be there: the directory is online, or not told yet.
+    pub fn has_online_directory(&self, directory: Uuid) -> bool {
+        match directory {
+            LOST_DIRECTORY => false,
+            UNASSIGNED_DIRECTORY | MIGRATING_DIRECTORY => true,
+            directory => self.log_dirs.contains(&directory),
+        }
+    }
+
     pub(super) fn to_record(&self) -> RegisterBrokerRecord {
         RegisterBrokerRecord {
             broker_id: self.id,
@@ -86,6 +97,14 @@ impl From<&RegisterBrokerRecord> for BrokerRegistration {
 }
 
 impl BrokersImage {
+    /// Whether a replica cannot serve: its broker is away, or the directory it lies in (`KRaftMetadataCache.isReplicaOffline`).
+    pub fn is_replica_offline(&self, partition: &PartitionRegistration, replica: i32) -> bool {
+        self.get(replica).is_none_or(|broker| {
+            broker.fenced
+                || !partition.directory(replica).is_some_and(|directory| broker.has_online_directory(directory))
+        })
+    }
+
     /// The registration of a broker.
     pub fn get(&self, id: i32) -> Option<&Arc<BrokerRegistration>> {
         self.by_id.get(&id)
