@@ -1,5 +1,7 @@
 //! What clients from before Kafka 2.1 ask, in versions that Kafka 4 refuses, byte by byte over a socket.
 
+#![expect(clippy::unwrap_used, reason = "the helpers of a test may panic, too")]
+
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
