@@ -28,8 +28,8 @@ const STEP_BYTES: usize = 1024 * 1024;
 const PROBE_STEP_BYTES: usize = 128 * 1024;
 /// Where a batch says its magic, and a message too.
 const MAGIC_OFFSET: usize = 16;
-/// Length of the part of a batch that tells its size.
-const OVERHEAD_BYTES: usize = milena_protocol::record_batch::LOG_OVERHEAD;
+/// Length of the part of a batch that tells its size and what it is.
+const HEADER_BYTES: usize = milena_protocol::record_batch::HEADER_BYTES_UP_TO_MAGIC;
 
 /// Why a cold range is not served.
 #[derive(Debug, thiserror::Error)]
@@ -121,7 +121,7 @@ impl Reading<'_> {
                 checked += size;
             }
             if checked == 0 {
-                return if self.buffer.len() < OVERHEAD_BYTES {
+                return if self.buffer.len() < HEADER_BYTES {
                     Ok(position)
                 } else {
                     Err(self.corrupt(position, "what stands here is no batch"))
@@ -178,11 +178,73 @@ impl Reading<'_> {
 }
 
 fn batch_size(bytes: &[u8]) -> Option<usize> {
-    if bytes.len() < OVERHEAD_BYTES {
+    if bytes.len() < HEADER_BYTES {
         return None;
     }
     match size_at_start(bytes) {
         Ok(size) | Err(BatchError::OldMagic { size_in_bytes: size, .. }) => Some(size),
         Err(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+    use std::sync::Arc;
+
+    use milena_protocol::legacy::{Magic, MessageSetBuilder};
+    use milena_protocol::record_batch::set_base_offset;
+    use milena_protocol::records::BatchBuilder;
+    use milena_protocol::types::{Offset, TopicPartition};
+    use milena_storage::{Descriptors, Log, LogConfig, OpenLog, SimDisk};
+
+    use super::*;
+
+    fn open(disk: &SimDisk) -> Log {
+        let open = OpenLog {
+            disk: Arc::new(disk.clone()),
+            descriptors: Descriptors::new(10, 1 << 20),
+            dir: PathBuf::from("/data/topic-0"),
+            topic_partition: TopicPartition::new("topic", 0),
+            topic_id: None,
+            config: Arc::new(LogConfig::default()),
+            recovery_point: 0,
+            log_start_offset: 0,
+            was_compacted: false,
+            clean_shutdown: true,
+            now: 0,
+            producer_id_expiration_ms: i64::MAX,
+        };
+        Log::open(open).unwrap().0
+    }
+
+    /// A fetch's size is the consumer's choice. One that ended between the size of a batch and its magic was taken for
+    /// damage, and the partition went offline.
+    #[tokio::test]
+    async fn a_range_may_end_anywhere_in_a_batch() {
+        let disk = SimDisk::new(1);
+        let mut log = open(&disk);
+        for magic in [Magic::V0, Magic::V1] {
+            let mut messages = MessageSetBuilder::new(magic);
+            for offset in log.log_end_offset()..log.log_end_offset() + 2 {
+                messages.append(offset, 0, None, Some(b"value"));
+            }
+            log.append_as_follower(&messages.build().unwrap(), 0).unwrap();
+        }
+        for _ in 0..3 {
+            let mut batch = BatchBuilder::new().leader_epoch(0).append(0, None, Some(b"value"), []).build().unwrap();
+            set_base_offset(&mut batch, log.log_end_offset());
+            log.append_as_follower(&batch, 0).unwrap();
+        }
+        log.close(0).unwrap();
+        for max_bytes in 0..400 {
+            // Opened anew: nothing of it is known to be sound.
+            let plan = open(&disk).reader().read(0, max_bytes, Offset::MAX, true).unwrap();
+            let (range, check) = (plan.range.unwrap(), plan.check.unwrap());
+            assert!(!check.is_verified());
+            let len = range.len;
+            let chunk = ready(range, false, check).await;
+            assert!(chunk.is_ok(), "{len} bytes: {chunk:?}");
+        }
     }
 }
