@@ -195,6 +195,8 @@ fn alterations_of_a_broker_are_checked_as_kafka_does() {
         "Dynamic thread count update validation failed for num.io.threads=3, value should be at least half the current \
          value 8",
     );
+    dynamic("max.connections=0", "Invalid max.connections 0");
+    dynamic("listener.name.plaintext.max.connection.creation.rate=0", "Invalid max.connection.creation.rate 0");
     dynamic("log.cleaner.threads=3", "Log cleaner threads cannot be increased to more than double the current value 1");
     dynamic(
         "metric.reporters=foo.Bar",
@@ -234,4 +236,7 @@ fn dynamic_values_take_effect_at_once_and_go_back_when_deleted() {
     assert_eq!(live.settings().max_connections, 8);
     live.on_image(&image(&[]));
     assert_eq!(live.settings().max_connections, i32::MAX);
+    live.on_image(&image(&[("", "listener.name.plaintext.max.connections=5"), ("1", "max.connections=9")]));
+    assert_eq!(live.settings().listener_limits["PLAINTEXT"].max_connections, Some(5));
+    assert_eq!(live.settings().max_connections, 9);
 }
