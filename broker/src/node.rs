@@ -101,6 +101,7 @@ impl Node {
                 SubmitError::NotController { .. } | SubmitError::Stopped => ResponseError::NotController,
                 SubmitError::TimedOut | SubmitError::OutcomeUnknown => ResponseError::RequestTimedOut,
                 SubmitError::TooLarge { .. } => ResponseError::PolicyViolation,
+                SubmitError::DiskFull => ResponseError::KafkaStorageError,
             })?;
         self.replicas.applied(submitted.offset).await;
         Ok(submitted.response)

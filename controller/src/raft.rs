@@ -119,6 +119,11 @@ impl RaftNode {
         Ok(Self { raft, log, member: config.member(), published })
     }
 
+    /// Whether the metadata log lives on its reserve.
+    pub(crate) async fn is_short_of_room(&self) -> bool {
+        self.log.is_short_of_room().await
+    }
+
     /// Takes part. An empty log is initialised with this node as the only voter; a node that is the only voter stands for election.
     pub(crate) async fn run(&self, address: &str) -> Result<(), OpenError> {
         let stopped = |error: Fatal<TypeConfig>| OpenError::Raft(error.to_string());

@@ -41,6 +41,11 @@ impl RaftLog {
         Self { view: Arc::new(Mutex::new(view)), queue }
     }
 
+    /// Whether the log lives on its reserve: nothing may make it longer that need not.
+    pub(crate) async fn is_short_of_room(&self) -> bool {
+        self.queue.is_short_of_room().await
+    }
+
     /// Marks the end of an orderly life and waits until everything is durable.
     pub(crate) async fn close(&self) -> io::Result<()> {
         // First everything else, so that the closing frame proves it and the next start need not sync again.

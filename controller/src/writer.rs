@@ -66,6 +66,9 @@ pub enum SubmitError {
         /// What is possible.
         max: usize,
     },
+    /// Nothing was done: the disk of the metadata log is full, and what is left of it is kept for making room.
+    #[error("the disk of the metadata log is full")]
+    DiskFull,
     /// The controller has stopped; whether the operation happened is unknown.
     #[error("the controller has stopped")]
     Stopped,
@@ -186,11 +189,16 @@ impl Writer {
     async fn write_batch(&mut self, term: u64) {
         let applied = self.published.image();
         let mut batch = Batch::new(&applied, term);
+        let is_short_of_room = self.node.is_short_of_room().await;
         while batch.bytes < BATCH_BYTES
             && let Some(request) = self.waiting.pop_front()
         {
             if request.deadline <= Instant::now() {
                 answer(request.answer, Err(SubmitError::TimedOut));
+                continue;
+            }
+            if is_short_of_room && makes_metadata_larger(&request.operation) {
+                answer(request.answer, Err(SubmitError::DiskFull));
                 continue;
             }
             let decision = decide(
@@ -271,6 +279,18 @@ impl Batch {
         self.records.extend(records);
         self.answers.push((response, to));
     }
+}
+
+/// What is not done on a full disk. Deletions make room, configurations let others make it, and a broker must come and go.
+fn makes_metadata_larger(operation: &Operation) -> bool {
+    matches!(
+        operation,
+        Operation::CreateTopics { .. }
+            | Operation::AutoCreateTopics(_)
+            | Operation::CreatePartitions { .. }
+            | Operation::AllocateProducerIds { .. }
+            | Operation::UpdateFeatures { .. }
+    )
 }
 
 /// An asker that is gone no longer wants to know.

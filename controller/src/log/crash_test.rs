@@ -440,3 +440,55 @@ proptest! {
         crash(&steps, dies_at.index(operations_of(&steps) as usize + 1) as u64, None, seed);
     }
 }
+
+fn disk_with_data_dir() -> SimDisk {
+    let disk = SimDisk::new(0);
+    disk.create_dir_all(Path::new(DATA)).unwrap();
+    disk.sync_dir(Path::new("/")).unwrap();
+    disk
+}
+
+/// A full disk could not even be emptied: deleting a topic is a record, and the log had no room for it.
+#[test]
+fn a_full_disk_leaves_the_log_its_reserve_and_what_was_written_is_there() {
+    let last = |log: &mut Segments, index| log.write(&[entry(1, index)]).and_then(|()| log.sync());
+    for at in 0..12 {
+        let disk = disk_with_data_dir();
+        let mut open = log_on(&disk, 300, 3);
+        let mut written = 3;
+        assert!(!open.room().is_short());
+        disk.fail_after(at, Fault::Full);
+        let mut refused = false;
+        for index in 3..9 {
+            if last(&mut open, index).is_err() {
+                refused = true;
+                break;
+            }
+            written = index + 1;
+        }
+        // The simulated disk is full for good, whatever is removed: the reserve is gone, and what was refused is not there.
+        assert!(!refused || open.room().is_short(), "full at {at}");
+        disk.crash(Crash::Power(at));
+        let (mut again, view) = Segments::open(as_disk(&disk), Path::new(DIR), 300).unwrap();
+        assert!(view.entries.len() as u64 >= written, "full at {at}: acknowledged entries are gone");
+        assert!(!again.room().is_short(), "there is room again, and it is set aside again");
+        last(&mut again, view.last().unwrap().index + 1).unwrap();
+    }
+}
+
+/// The write that finds no room succeeds with what the reserve gives back.
+#[test]
+fn a_write_that_finds_no_room_once_succeeds_on_the_reserve() {
+    let disk = disk_with_data_dir();
+    let mut log = log_on(&disk, 1 << 20, 3);
+    disk.fail_after(0, Fault::FullOnce);
+    log.write(&[entry(1, 3)]).unwrap();
+    log.sync().unwrap();
+    assert!(log.room().is_short());
+    assert!(disk.bytes(&Path::new(DIR).join("reserve")).is_none());
+    log.refill_reserve();
+    assert!(!log.room().is_short());
+    disk.crash(Crash::Power(1));
+    let (_, view) = Segments::open(as_disk(&disk), Path::new(DIR), 1 << 20).unwrap();
+    assert_eq!(view.last(), Some(id(1, 3)));
+}

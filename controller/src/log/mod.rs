@@ -7,6 +7,7 @@
 //! milena-metadata/
 //!   00000000000000000000.frames            oldest segment: a header frame (vote, committed, purged at its birth), then frames
 //!   00000000000000000001.frames            the active segment
+//!   reserve                                room for the day the disk is full
 //!   00000000000000000412-0000000007.image  the newest snapshot: everything up to index 412, written in term 7
 //! ```
 //!
@@ -17,6 +18,7 @@
 
 pub(crate) mod frame;
 pub(crate) mod queue;
+pub(crate) mod reserve;
 pub(crate) mod segments;
 pub(crate) mod snapshot;
 

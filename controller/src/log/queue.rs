@@ -15,6 +15,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{
     frame::Frame,
+    reserve::Room,
     segments::{MetadataLogError, Segments},
 };
 
@@ -56,6 +57,7 @@ struct Shared {
 #[derive(Clone)]
 pub(crate) struct LogQueue {
     shared: Arc<Shared>,
+    room_left: Arc<Room>,
     room: Arc<Semaphore>,
     threads: Arc<dyn DiskThreads>,
     log_dir: usize,
@@ -63,8 +65,18 @@ pub(crate) struct LogQueue {
 
 impl LogQueue {
     pub(crate) fn new(segments: Segments, threads: Arc<dyn DiskThreads>, log_dir: usize) -> Self {
+        let room_left = segments.room();
         let shared = Shared { waiting: Mutex::default(), segments: Mutex::new(segments) };
-        Self { shared: Arc::new(shared), room: Arc::new(Semaphore::new(REQUESTS_MAX)), threads, log_dir }
+        Self { room_left, shared: Arc::new(shared), room: Arc::new(Semaphore::new(REQUESTS_MAX)), threads, log_dir }
+    }
+
+    /// Whether the log lives on its reserve. Asking is an occasion to take the reserve back, for the next who asks.
+    pub(crate) async fn is_short_of_room(&self) -> bool {
+        if !self.room_left.is_short() {
+            return false;
+        }
+        self.push(Vec::new(), Durability::Written, Box::new(|_| {})).await;
+        true
     }
 
     /// Queues frames behind all that were queued before. Waits only while the queue is full; the callback tells the rest.
@@ -118,6 +130,9 @@ impl Shared {
 
 /// Writes the requests in order; one sync covers all of them.
 fn write_batch(segments: &mut Segments, batch: &[Request]) -> Result<(), MetadataLogError> {
+    if batch.iter().all(|request| request.frames.is_empty()) {
+        segments.refill_reserve();
+    }
     for request in batch {
         segments.write(&request.frames)?;
     }

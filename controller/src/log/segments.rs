@@ -13,7 +13,10 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use milena_storage::disk::{Disk, DiskFile, Open};
 
-use super::frame::{self, Entry, Frame, LogId, Marks};
+use super::{
+    frame::{self, Entry, Frame, LogId, Marks},
+    reserve::{Reserve, Room},
+};
 
 const SUFFIX: &str = ".frames";
 
@@ -52,6 +55,14 @@ pub enum MetadataLogError {
         /// What contradicts what.
         reason: String,
     },
+}
+
+impl MetadataLogError {
+    /// Whether only room is wanted.
+    fn is_full(&self) -> bool {
+        let full = [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded, io::ErrorKind::FileTooLarge];
+        matches!(self, Self::Io { source, .. } if full.contains(&source.kind()))
+    }
 }
 
 /// Everything the log holds, as readers see it.
@@ -139,6 +150,7 @@ pub(crate) struct Segments {
     position: u64,
     synced: u64,
     marks: Marks,
+    reserve: Reserve,
     /// After an error nobody knows what the file holds, and an error of a sync is never retried (fsyncgate).
     broken: bool,
 }
@@ -171,8 +183,22 @@ impl Segments {
             (VecDeque::from([Segment { number: 0, index_max: None }]), file, position)
         };
         let marks = view.marks;
+        let mut reserve = Reserve::new(dir);
+        reserve.refill(&*disk);
         let dir = dir.to_owned();
-        Ok((Self { disk, dir, segment_bytes, chain, file, position, synced: position, marks, broken: false }, view))
+        let log =
+            Self { disk, dir, segment_bytes, chain, file, position, synced: position, marks, reserve, broken: false };
+        Ok((log, view))
+    }
+
+    /// Whether the reserve is whole; kept up to date while the log lives.
+    pub(crate) fn room(&self) -> Arc<Room> {
+        self.reserve.room()
+    }
+
+    /// Takes back the reserve that a full disk made this log use, if there is room again.
+    pub(crate) fn refill_reserve(&mut self) {
+        self.reserve.refill(&*self.disk);
     }
 
     /// Writes frames behind those that are there; they are durable after the next `sync`.
@@ -214,8 +240,12 @@ impl Segments {
     }
 
     fn try_write(&mut self, frames: &[Frame]) -> Result<(), MetadataLogError> {
-        if self.position >= self.segment_bytes {
-            self.roll()?;
+        // A segment may become longer than it should while there is no room for the next one.
+        if self.position >= self.segment_bytes
+            && let Err(error) = self.roll()
+            && !(error.is_full() && self.room().is_short())
+        {
+            return Err(error);
         }
         let active = self.chain.back_mut().expect("there is always an active segment");
         let mut buffer = BytesMut::new();
@@ -229,7 +259,14 @@ impl Segments {
                 _ => {}
             }
         }
-        self.file.write_all_at(&buffer, self.position).map_err(failed("write", &self.active_path()))?;
+        let path = self.active_path();
+        if let Err(error) = self.file.write_all_at(&buffer, self.position).map_err(failed("write", &path)) {
+            // What the reserve gives back is what this write needs; the part that was written is written over.
+            if !error.is_full() || !self.reserve.release(&*self.disk) {
+                return Err(error);
+            }
+            self.file.write_all_at(&buffer, self.position).map_err(failed("write", &path))?;
+        }
         self.position += buffer.len() as u64;
         Ok(())
     }
@@ -245,7 +282,21 @@ impl Segments {
     fn roll(&mut self) -> Result<(), MetadataLogError> {
         self.try_sync()?;
         let number = self.active_number() + 1;
-        let (file, position) = create_segment(self.disk.as_ref(), &self.dir, number, self.marks)?;
+        let (file, position) = match create_segment(self.disk.as_ref(), &self.dir, number, self.marks) {
+            Err(error) if error.is_full() => {
+                // Half a segment would be taken for one that was never used, which is right only for the last one.
+                let path = segment_path(&self.dir, number);
+                match self.disk.remove_file(&path) {
+                    Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                        return Err(failed("remove", &path)(error));
+                    }
+                    _ => {}
+                }
+                self.reserve.release(&*self.disk);
+                return Err(error);
+            }
+            created => created?,
+        };
         self.chain.push_back(Segment { number, index_max: None });
         self.file = file;
         self.position = position;
