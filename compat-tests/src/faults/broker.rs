@@ -234,7 +234,7 @@ impl Connected {
         let answer = Connection::open(&self.bootstrap)?.call(4, &request)?;
         let response = answer.response().ok_or("no answer to DescribeConfigs")?;
         let row = response.results.first().and_then(|result| result.configs.first()).ok_or("no such config")?;
-        Ok(row.value.as_ref().map(|value| value.to_string()).unwrap_or_default())
+        Ok(row.value.as_ref().map(ToString::to_string).unwrap_or_default())
     }
 
     /// The names of all topics.
