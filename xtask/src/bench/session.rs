@@ -59,7 +59,9 @@ impl Session<'_> {
         for workload in self.workloads().into_iter().take(only_a_sample) {
             section(&format!("{} on a fresh JVM: {}", workload.id, workload.title));
             let (broker, started) = Broker::start(&kafka, &self.dir("kafka"))?;
-            still::record_start(&mut self.runs.report, Contender::KafkaFresh, &started);
+            if self.wants(START_ID) {
+                still::record_start(&mut self.runs.report, Contender::KafkaFresh, &started);
+            }
             sleep(self.settle());
             if let Job::ReadBack { of } = workload.job {
                 self.runs.drive(&broker, workload::named(of)?)?;
