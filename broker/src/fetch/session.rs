@@ -5,6 +5,8 @@
 //! Partitions that returned data move to the tail, so that a small `max.bytes` reaches all of them in turn.
 
 use std::collections::{BTreeMap, HashMap};
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
 
 use kafka_protocol::ResponseError;
 use milena_protocol::{LeaderEpoch, Offset, Timestamp};
@@ -18,16 +20,31 @@ pub const NO_SESSION: i32 = 0;
 pub const INITIAL_EPOCH: i32 = 0;
 /// Epoch of a request that wants none, or ends the one it names.
 pub const FINAL_EPOCH: i32 = -1;
+/// No topic's name is longer.
+const TOPIC_NAME_BYTES_MAX: usize = 249;
 /// A slot may be taken from a session that was idle for this long.
 const EVICTION_MS: Timestamp = 120_000;
 
 /// A topic as the client named it: by name below v13, by id from then on.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TopicKey {
-    /// The topic's name.
-    Name(Box<str>),
+    /// The topic's name, shared by its partitions: a client may name thousands of them behind one name of 32 KiB.
+    Name(Arc<str>),
     /// The topic's id.
     Id(Uuid),
+}
+
+impl Hash for TopicKey {
+    /// Of a name that no topic can have only the beginning counts, so that a partition costs no more than its own bytes.
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        match self {
+            TopicKey::Name(name) => {
+                let start = name.as_bytes();
+                start.get(..TOPIC_NAME_BYTES_MAX).unwrap_or(start).hash(state);
+            }
+            TopicKey::Id(id) => id.hash(state),
+        }
+    }
 }
 
 /// What one partition of a fetch asks for.

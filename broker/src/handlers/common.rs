@@ -1,5 +1,6 @@
 //! What several handlers share: names, endpoints, authorized operations, the mapping of storage errors.
 
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use kafka_protocol::ResponseError;
@@ -157,14 +158,12 @@ pub(super) fn altered_broker(context: &Context<'_>, name: &str) -> Result<Broker
 }
 
 /// Rows that came by different roads, in the order in which their keys were asked for. A key may come twice.
-pub(super) fn in_order<K: PartialEq, R>(order: &[K], mut rows: Vec<(K, R)>) -> Vec<R> {
-    let mut ordered = Vec::with_capacity(order.len());
-    for key in order {
-        if let Some(place) = rows.iter().position(|(other, _)| other == key) {
-            ordered.push(rows.remove(place).1);
-        }
+pub(super) fn in_order<K: Ord, R>(order: &[K], rows: Vec<(K, R)>) -> Vec<R> {
+    let mut by_key: BTreeMap<K, VecDeque<R>> = BTreeMap::new();
+    for (key, row) in rows {
+        by_key.entry(key).or_default().push_back(row);
     }
-    ordered
+    order.iter().filter_map(|key| by_key.get_mut(key)?.pop_front()).collect()
 }
 
 /// Kafka's text for INVALID_REQUEST.

@@ -28,7 +28,16 @@ type Refusal = (ResponseError, String);
 
 pub(super) fn handle(context: &Context<'_>, request: DescribeConfigsRequest) -> DescribeConfigsResponse {
     let image = context.node.image();
-    let results = request.resources.into_iter().map(|resource| {
+    // Kafka answers a resource as often as it is named. An answer is thousands of times as large as its name, so a
+    // frame of a few megabytes would take all memory; no client of Kafka's names one twice.
+    let mut answered = BTreeSet::new();
+    let once = request.resources.into_iter().filter(|resource| {
+        // A broker's id may be written with any number of zeros.
+        let id = if resource.resource_type == TOPIC { None } else { resource.resource_name.parse::<i32>().ok() };
+        let name = if id.is_some() { StrBytes::new() } else { resource.resource_name.clone() };
+        answered.insert((resource.resource_type, id, name))
+    });
+    let results = once.map(|resource| {
         let result = DescribeConfigsResult::default()
             .with_resource_type(resource.resource_type)
             .with_resource_name(resource.resource_name.clone());

@@ -34,7 +34,10 @@ pub(super) fn handle(context: &Context<'_>, body: BytesMut) -> Reply {
         .into_iter()
         .filter(|partition| {
             let name = &partition.topic_partition;
-            wanted.as_ref().is_none_or(|wanted| wanted.contains(&(name.topic.to_string(), name.partition)))
+            let of_topic = |wanted: &BTreeMap<&str, BTreeSet<i32>>| {
+                wanted.get(&*name.topic).is_some_and(|partitions| partitions.contains(&name.partition))
+            };
+            wanted.as_ref().is_none_or(of_topic)
         })
         .collect();
     let mut log_dirs = Vec::new();
@@ -51,15 +54,16 @@ pub(super) fn handle(context: &Context<'_>, body: BytesMut) -> Reply {
         }
         log_dirs.push(LogDir { result, is_cordoned: false });
     }
-    encode_with(context.head(), 256, |frame| {
-        describe_log_dirs::encode_response(frame, 0, 0, log_dirs, context.version)
-    })
+    encode_with(context.head(), 256, |frame| describe_log_dirs::encode_response(frame, 0, 0, log_dirs, context.version))
 }
 
-fn wanted(request: &DescribeLogDirsRequest) -> Option<BTreeSet<(String, i32)>> {
-    let topics = request.topics.as_ref()?;
-    let named = topics.iter().flat_map(|topic| topic.partitions.iter().map(|index| (topic.topic.to_string(), *index)));
-    Some(named.collect())
+/// By topic: a name is kept once, however many partitions it has.
+fn wanted(request: &DescribeLogDirsRequest) -> Option<BTreeMap<&str, BTreeSet<i32>>> {
+    let mut wanted: BTreeMap<&str, BTreeSet<i32>> = BTreeMap::new();
+    for topic in request.topics.as_ref()? {
+        wanted.entry(topic.topic.as_str()).or_default().extend(&topic.partitions);
+    }
+    Some(wanted)
 }
 
 fn topics(log_dir: usize, partitions: &[Arc<Partition>]) -> Vec<DescribeLogDirsTopic> {

@@ -2,6 +2,8 @@
 //!
 //! Version 0. Source: `ReplicaManager.activeProducerState`.
 
+use std::collections::BTreeSet;
+
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::describe_producers_response::{PartitionResponse, ProducerState, TopicResponse};
 use kafka_protocol::messages::{DescribeProducersRequest, DescribeProducersResponse, ProducerId};
@@ -15,7 +17,9 @@ pub(super) async fn handle(context: &Context<'_>, request: DescribeProducersRequ
     let mut topics = Vec::with_capacity(request.topics.len());
     for topic in request.topics {
         let mut rows = Vec::with_capacity(topic.partition_indexes.len());
-        for index in topic.partition_indexes {
+        // A partition is answered once, however often it is named: an answer may be large.
+        let mut answered = BTreeSet::new();
+        for index in topic.partition_indexes.into_iter().filter(|index| answered.insert(*index)) {
             let row = PartitionResponse::default().with_partition_index(index);
             rows.push(match describe(context, &image, &topic.name, index).await {
                 Ok(producers) => row.with_active_producers(producers),

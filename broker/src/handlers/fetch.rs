@@ -108,9 +108,10 @@ fn wanted_and_forgotten(version: i16, request: &FetchRequest) -> (Vec<Wanted>, V
     let key = |name: &str, id: Uuid| if version >= TOPIC_IDS { TopicKey::Id(id) } else { TopicKey::Name(name.into()) };
     let mut wanted = Vec::new();
     for topic in &request.topics {
+        let topic_key = key(&topic.topic, topic.topic_id);
         for partition in &topic.partitions {
             wanted.push(Wanted {
-                topic: key(&topic.topic, topic.topic_id),
+                topic: topic_key.clone(),
                 partition: partition.partition,
                 current_leader_epoch: partition.current_leader_epoch,
                 fetch_offset: partition.fetch_offset,
@@ -121,8 +122,10 @@ fn wanted_and_forgotten(version: i16, request: &FetchRequest) -> (Vec<Wanted>, V
         }
     }
     let forgotten = request.forgotten_topics_data.iter();
-    let forgotten = forgotten
-        .flat_map(|topic| topic.partitions.iter().map(|partition| (key(&topic.topic, topic.topic_id), *partition)));
+    let forgotten = forgotten.flat_map(|topic| {
+        let topic_key = key(&topic.topic, topic.topic_id);
+        topic.partitions.iter().map(move |partition| (topic_key.clone(), *partition))
+    });
     (wanted, forgotten.collect())
 }
 
@@ -203,7 +206,7 @@ fn read_one(context: &Context<'_>, image: &MetadataImage, request: &FetchRequest
     let mut row = Row {
         wanted: wanted.clone(),
         topic: match (&wanted.topic, topic) {
-            (TopicKey::Name(name), _) => Arc::from(&**name),
+            (TopicKey::Name(name), _) => Arc::clone(name),
             (TopicKey::Id(_), Some(topic)) => Arc::clone(&topic.name),
             (TopicKey::Id(_), None) => Arc::from(""),
         },

@@ -6,7 +6,7 @@
 
 mod v0;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::BytesMut;
 use kafka_protocol::ResponseError;
@@ -55,8 +55,9 @@ pub(super) fn handle(context: &Context<'_>, body: BytesMut) -> Reply {
     for topic in &request.topics {
         let mut rows = Vec::with_capacity(topic.partitions.len());
         let mut said = BTreeSet::new();
+        let repeated = repeated.get(topic.name.as_str());
         for asked in &topic.partitions {
-            let found = if repeated.contains(&(topic.name.to_string(), asked.partition_index)) {
+            let found = if repeated.is_some_and(|repeated| repeated.contains(&asked.partition_index)) {
                 if !said.insert(asked.partition_index) {
                     continue;
                 }
@@ -72,13 +73,19 @@ pub(super) fn handle(context: &Context<'_>, body: BytesMut) -> Reply {
     encode_with(context.head(), 64, |frame| list_offsets::encode_response(frame, &response, context.version))
 }
 
-fn repeated_partitions(request: &ListOffsetsRequest) -> BTreeSet<(String, i32)> {
-    let mut seen = BTreeSet::new();
-    let named = request
-        .topics
-        .iter()
-        .flat_map(|topic| topic.partitions.iter().map(|row| (topic.name.to_string(), row.partition_index)));
-    named.filter(|key| !seen.insert(key.clone())).collect()
+/// By topic: a name is looked up once, however many partitions it has.
+fn repeated_partitions(request: &ListOffsetsRequest) -> BTreeMap<&str, BTreeSet<i32>> {
+    let mut seen: BTreeMap<&str, BTreeSet<i32>> = BTreeMap::new();
+    let mut repeated: BTreeMap<&str, BTreeSet<i32>> = BTreeMap::new();
+    for topic in &request.topics {
+        let seen = seen.entry(topic.name.as_str()).or_default();
+        let again = topic.partitions.iter().map(|row| row.partition_index).filter(|index| !seen.insert(*index));
+        let again: Vec<i32> = again.collect();
+        if !again.is_empty() {
+            repeated.entry(topic.name.as_str()).or_default().extend(again);
+        }
+    }
+    repeated
 }
 
 fn find(

@@ -153,3 +153,35 @@ fn a_request_that_repeats_one_name_many_times_takes_no_quadratic_time() {
     assert!(answer.is_none_or(|answer| answer.len() < 16 * MIB));
     target.assert_serves();
 }
+
+/// One topic's name of 32 KiB and thousands of its partitions: Fetch, ListOffsets and DescribeLogDirs copied the name for
+/// every partition, and ElectLeaders put it into a message for each. A frame of 200 KB took gigabytes.
+#[test]
+fn a_long_name_with_many_partitions_is_kept_once() {
+    let target = Target::start();
+    let (sent, memory) = memory_of(|| {
+        poke_everything(target.address, |message, version| {
+            vec![sample::shared_text(message, version, 32_767, 30_000).bytes]
+        })
+    });
+    assert!(memory < 256 * MIB, "{memory} bytes for {sent} frames");
+    target.assert_serves();
+}
+
+/// A resource costs eight bytes to name and tens of thousands to describe.
+#[test]
+fn a_resource_that_is_named_many_times_is_described_once() {
+    let target = Target::start();
+    // As many as a small frame may hold, and the same id written in many ways.
+    let resource = |zeros: usize| {
+        let name = format!("{}1", "0".repeat(zeros));
+        [&[4][..], &(name.len() as u16).to_be_bytes(), name.as_bytes(), &(-1_i32).to_be_bytes()].concat()
+    };
+    let resources = [resource(0).repeat(2_000), (0..800).flat_map(resource).collect()].concat();
+    let body = [&2_800_i32.to_be_bytes()[..], &resources, &[1]].concat();
+    let (answer, memory) = memory_of(|| target.ask_with(ApiKey::DescribeConfigs as i16, 1, &body));
+    assert!(memory < 64 * MIB, "{memory} bytes");
+    let answer = answer.expect("an honest size");
+    assert!(answer.len() < MIB, "{} bytes", answer.len());
+    target.assert_serves();
+}

@@ -83,7 +83,16 @@ pub fn message(message: &Message, version: i16, seed: u64) -> Sample {
 /// # Panics
 /// If the message does not have this version.
 pub fn dense(message: &Message, version: i16, count: usize, inner: usize) -> Sample {
-    generate(message, version, Style::Dense { count, inner }, 0)
+    generate(message, version, Style::Dense { count, inner, letters: 0 }, 0)
+}
+
+/// A body with one element in each outermost array, whose strings have `letters` letters and whose own arrays have
+/// `inner` least elements: what a server copies for each of these costs it `letters` times as much as the sender.
+///
+/// # Panics
+/// If the message does not have this version.
+pub fn shared_text(message: &Message, version: i16, letters: usize, inner: usize) -> Sample {
+    generate(message, version, Style::Dense { count: 1, inner, letters }, 0)
 }
 
 /// Every hostile variant of a sample: lengths and counts that are too large or negative, null where there was a value,
@@ -159,7 +168,7 @@ pub fn mutations(sample: &Sample) -> Vec<Mutation> {
 #[derive(Clone, Copy)]
 enum Style {
     Mixed,
-    Dense { count: usize, inner: usize },
+    Dense { count: usize, inner: usize, letters: usize },
 }
 
 fn generate(message: &Message, version: i16, style: Style, seed: u64) -> Sample {
@@ -250,7 +259,7 @@ impl Generator {
             for _ in 0..count {
                 match field.kind {
                     Type::Struct => self.fields(&field.fields, depth + 1),
-                    _ => self.value(field, compact, false),
+                    _ => self.value(field, compact, false, depth + 1),
                 }
             }
         } else if field.kind == Type::Struct {
@@ -267,15 +276,19 @@ impl Generator {
             };
             self.null_length(kind, compact, width);
         } else {
-            self.value(field, compact, tagged);
+            self.value(field, compact, tagged, depth);
         }
     }
 
-    fn value(&mut self, field: &Field, compact: bool, tagged: bool) {
+    fn value(&mut self, field: &Field, compact: bool, tagged: bool, depth: usize) {
         let dense = matches!(self.style, Style::Dense { .. });
         match field.kind {
             Type::String => {
-                let letters = if dense { 0 } else { self.random.below(12) + usize::from(tagged) };
+                let letters = match self.style {
+                    Style::Dense { letters, .. } if depth <= 1 => letters,
+                    Style::Dense { .. } => 0,
+                    Style::Mixed => self.random.below(12) + usize::from(tagged),
+                };
                 let text: String = (0..letters).map(|_| self.random.letter()).collect();
                 self.value_length(SiteKind::StringLength { compact }, compact, text.len(), 2);
                 let start = self.sample.bytes.len();

@@ -13,6 +13,7 @@ use crate::record::Record;
 
 use super::answer::ApiError;
 use super::leadership::{may_lead, min_isr};
+use super::topic_name::shown;
 use super::{Context, Decision, Response};
 
 pub(super) fn decide(context: &Context<'_>, version: i16, request: &ElectLeadersRequest) -> Decision {
@@ -92,7 +93,7 @@ fn elect(
 ) -> Result<(), ApiError> {
     let unknown = |message| ApiError::new(ResponseError::UnknownTopicOrPartition, message);
     let topics = &context.image.topics;
-    let topic = topics.by_name(name).ok_or_else(|| unknown(format!("No such topic as {name}")))?;
+    let topic = topics.by_name(name).ok_or_else(|| unknown(format!("No such topic as {}", shown(name))))?;
     let partition = topic
         .partitions
         .get(&partition_id)

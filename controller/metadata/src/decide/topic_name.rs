@@ -7,6 +7,12 @@ pub struct InvalidTopicName(pub String);
 
 const MAX_NAME_LENGTH: usize = 249;
 
+/// As much of a name as a message repeats: what no topic can be called may be 32 KiB long, and a request may ask for
+/// thousands of its partitions, each with a message of its own.
+pub(super) fn shown(name: &str) -> &str {
+    &name[..name.floor_char_boundary(MAX_NAME_LENGTH)]
+}
+
 /// Checks a name: 1 to 249 of ASCII letters, digits, '.', '_' and '-', and neither "." nor "..".
 pub fn validate_topic_name(name: &str) -> Result<(), InvalidTopicName> {
     let refuse = |text: String| Err(InvalidTopicName(format!("Topic name is invalid: {text}")));
@@ -18,9 +24,11 @@ pub fn validate_topic_name(name: &str) -> Result<(), InvalidTopicName> {
     }
     let length = name.encode_utf16().count();
     if length > MAX_NAME_LENGTH {
+        let name = shown(name);
         return refuse(format!("the length of '{name}' is longer than the max allowed length {MAX_NAME_LENGTH}"));
     }
     if !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-')) {
+        let name = shown(name);
         return refuse(format!(
             "'{name}' contains one or more characters other than ASCII alphanumerics, '.', '_' and '-'"
         ));
