@@ -73,7 +73,8 @@ impl Conversions {
         let mut found = ready(fetched).await;
         while let Some((chunk, path)) = found.map_err(|error| error.take_offline(partition))? {
             let read = self.convert_chunk(chunk, magic, offset).await?;
-            let converted = read.map_err(|source| partition.on_read_failure(DiskError::new("read", &path)(source)))??;
+            let converted =
+                read.map_err(|source| partition.on_read_failure(DiskError::new("read", &path)(source)))??;
             if !converted.message_set.is_empty() || converted.next_offset <= offset {
                 return Ok(Bytes::from(converted.message_set));
             }

@@ -10,10 +10,11 @@ use std::sync::Arc;
 
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::FetchRequest;
+use milena_metadata::image::MetadataImage;
+use milena_metadata::topic_config;
 use milena_protocol::file_range::Chunk;
 use milena_protocol::legacy::message_set::Magic;
 use milena_protocol::legacy::message_set_down::DownConvertError;
-use milena_storage::CompressionType;
 use tokio::time::Instant;
 
 use super::{Context, Row, Wanted, code_of, deadline, read_when_ready};
@@ -53,13 +54,13 @@ pub(super) async fn read(context: &Context<'_>, request: &FetchRequest, magic: M
 
 async fn convert(context: &Context<'_>, request: &FetchRequest, magic: Magic, mut rows: Vec<Row>) -> Vec<Row> {
     let first = if context.version < MAX_BYTES { context.correlation_id.unsigned_abs() as usize } else { 0 };
-    let count = rows.len();
+    let (image, count) = (context.node.image(), rows.len());
     let mut left = ANSWER_BYTES_MAX.min(request.max_bytes.max(0) as usize);
     let mut nothing_yet = true;
     for place in 0..count {
         let row = &mut rows[(first + place) % count];
         let (Ok(fetched), Some(partition)) = (&mut row.outcome, &row.partition) else { continue };
-        if stores_zstd(context, &row.topic) {
+        if stores_zstd(context, &image, &row.topic) {
             row.outcome = Err(ResponseError::UnsupportedCompressionType);
             continue;
         }
@@ -127,8 +128,9 @@ fn code_of_conversion(error: &ConvertError) -> ResponseError {
 }
 
 /// As Kafka does, a topic whose configuration asks for zstd is not looked into.
-fn stores_zstd(context: &Context<'_>, topic: &str) -> bool {
-    context.node.log_config(&context.node.image(), topic).compression_type == CompressionType::Zstd
+fn stores_zstd(context: &Context<'_>, image: &MetadataImage, topic: &str) -> bool {
+    let compression = topic_config::effective("compression.type", image.configs.topic(topic), &context.node.layers(image));
+    compression.is_some_and(|compression| compression.to_string() == "zstd")
 }
 
 /// Waits for records behind those that were read, or whatever else the client must hear of.
