@@ -166,7 +166,7 @@ pub(crate) fn describe(bytes: &Bytes) -> Value {
     while let Some(message) = describe_one(&mut rest) {
         messages.push(message);
     }
-    json!({"messages": messages, "behind the last whole one": rest.len()})
+    json!({"messages": messages, "rest_bytes": rest.len()})
 }
 
 fn describe_one(rest: &mut Bytes) -> Option<Value> {
@@ -188,16 +188,17 @@ fn describe_one(rest: &mut Bytes) -> Option<Value> {
         "offset": offset, "magic": magic, "attributes": attributes, "crc_is_right": crc_is_right,
         "timestamp": timestamp, "key": records::lossy(key.as_deref()),
     });
-    if attributes & 7 == 0 {
+    let codec = attributes & 7;
+    if codec == 0 {
         described["value"] = records::lossy(value.as_deref());
     } else {
         // Two implementations of one codec need not make the same bytes.
         let value = value.unwrap_or_default();
-        described["inner"] = match decompress(attributes & 7, &value) {
+        described["inner"] = match decompress(codec, &value) {
             Ok(inner) => describe(&inner.into()),
             Err(reason) => json!(reason),
         };
-        if attributes & 7 == 3 {
+        if codec == 3 {
             described["lz4 header checksum"] = json!(lz4_checksum(&value));
         }
     }
@@ -207,7 +208,10 @@ fn describe_one(rest: &mut Bytes) -> Option<Value> {
     Some(described)
 }
 
-fn field(bytes: &mut Bytes) -> Option<Option<Bytes>> {
+/// Bytes or null.
+type Field = Option<Bytes>;
+
+fn field(bytes: &mut Bytes) -> Option<Field> {
     let length = bytes.try_get_i32().ok()?;
     match usize::try_from(length) {
         Err(_) => Some(None),
@@ -329,7 +333,7 @@ mod tests {
         for (name, codec) in Codec::ALL {
             let inner = messages(1, 1000, &["a", "b"]);
             let described = describe(&wrap(1, codec, &inner).encode().into());
-            assert_eq!(described["behind the last whole one"], 0, "{name}");
+            assert_eq!(described["rest_bytes"], 0, "{name}");
             let wrapper = &described["messages"][0];
             assert_eq!((&wrapper["offset"], &wrapper["timestamp"]), (&json!(1), &json!(1001)), "{name}");
             if codec == Codec::SnappyRaw {
@@ -345,6 +349,6 @@ mod tests {
         let set = encode(&messages(0, 0, &["a", "b"]));
         let described = describe(&set.slice(..set.len() - 1));
         assert_eq!(described["messages"].as_array().unwrap().len(), 1);
-        assert_eq!(described["behind the last whole one"], set.len() / 2 - 1);
+        assert_eq!(described["rest_bytes"], set.len() / 2 - 1);
     }
 }

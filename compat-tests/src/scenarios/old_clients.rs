@@ -21,6 +21,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     before_4("old_clients/kafka-python-1.4.7", |context| python(context, "1.4.7")),
     before_4("old_clients/kafka-python-3.0.12", |context| python(context, "3.0.12")),
     before_4("old_clients/telegraf", telegraf),
+    before_4("old_clients/kcat", kcat),
 ];
 
 const CODECS: [&str; 5] = ["none", "gzip", "snappy", "lz4", "zstd"];
@@ -40,8 +41,8 @@ fn topics_of_today(context: &mut Context<'_>, prefix: &str, codecs: &[&str]) -> 
 
 fn java(context: &mut Context<'_>, version: &str) -> Outcome {
     let prefix = format!("old-java-{}", version.replace('.', "-"));
-    // From 0.11 on batches come as they are, zstd too (Kafka 4 does so, 3.9.1 did not), for a client to fail on.
-    let codecs = if version.starts_with("0.9") || version.starts_with("0.10") { &CODECS[..] } else { &CODECS[..4] };
+    // 0.9 fails on Kafka's answer to who asks for zstd; from 0.11 on Kafka 3.9 refuses what Kafka 4 and we send as it is.
+    let codecs = if version.starts_with("0.10") { &CODECS[..] } else { &CODECS[..4] };
     let today = topics_of_today(context, &prefix, codecs)?;
     let jars = context.tools.client_class_path(version);
     let classes = tempfile::tempdir()?;
@@ -82,6 +83,37 @@ fn telegraf(context: &mut Context<'_>) -> Outcome {
     ] {
         let more = format!("version = \"0.10.2.0\"\n  {more}");
         shippers::run_telegraf(context, step, &format!("telegraf-old-{step}"), &more)?;
+    }
+    Ok(())
+}
+
+/// Debian's kcat, told that the broker is an old one: it sends the formats of that time.
+fn kcat(context: &mut Context<'_>) -> Outcome {
+    let lines = (0..50).map(|number| format!("{number}:line {number}")).collect::<Vec<_>>().join("\n");
+    topics_of_today(context, "old-kcat", &CODECS[..4])?;
+    for release in ["0.8.2", "0.9.0.1", "0.10.2.0"] {
+        let broker = context.cluster.bootstrap();
+        let kcat = |words: &str| {
+            let mut command = Command::new("kcat");
+            command.args(["-b", &broker, "-X", "api.version.request=false"]);
+            command.args(["-X", &format!("broker.version.fallback={release}")]).args(words.split(' '));
+            command
+        };
+        let consume = |topic: &str, format: &str| kcat(&format!("-C -t {topic} -o beginning -e -q -f {format}\\n"));
+        let name = release.replace('.', "-");
+        for codec in &CODECS[..4] {
+            let topic = format!("old-kcat-{name}-{codec}");
+            context.create_topic(&topic, 1, &[])?;
+            context.program(
+                &format!("{name}:produce:{codec}"),
+                &mut kcat(&format!("-P -t {topic} -z {codec} -K :")),
+                &lines,
+            )?;
+            context.program(&format!("{name}:consume:{codec}"), &mut consume(&topic, "%p:%o:%k:%s"), "")?;
+            let today = format!("old-kcat-today-{codec}");
+            context.program(&format!("{name}:consume-today:{codec}"), &mut consume(&today, "%p:%o:%T:%k:%s:%h"), "")?;
+        }
+        context.program(&format!("{name}:last"), &mut kcat("-C -t old-kcat-today-lz4 -o -3 -e -q"), "")?;
     }
     Ok(())
 }

@@ -11,8 +11,8 @@ use crate::{
     Outcome,
     context::Context,
     raw::{
-        Batch, Connection,
-        fields::Body,
+        Answer, Batch, Connection,
+        fields::{self, Body},
         message_set::{Codec, describe, encode, messages, wrap},
         requests::{self, Topic, from_offset},
     },
@@ -44,9 +44,10 @@ pub(crate) fn fetch(version: i16, topic: &str, rows: &[(i32, i64, i32)]) -> Body
     limited(version, (0, 1, ENOUGH), &[(topic, rows)])
 }
 
-/// Fetch with (longest wait, fewest bytes, limit of the answer); the last is sent from version 3 on.
+/// (partition, offset, limit) each.
 type Rows<'a> = &'a [(i32, i64, i32)];
 
+/// Fetch with (longest wait, fewest bytes, limit of the answer); the last is sent from version 3 on.
 fn limited(version: i16, (wait, least, limit): (i32, i32, i32), topics: &[(&str, Rows<'_>)]) -> Body {
     let body = Body::default().i32(-1).i32(wait).i32(least);
     let body = if version >= 3 { body.i32(limit) } else { body };
@@ -70,6 +71,44 @@ fn ask(
     body: Body,
 ) -> Outcome<Value> {
     context.ask_by_hand(step, connection, (1, version), body, response(version))
+}
+
+/// Records what a consumer gets from an offset to the end, by as many requests as it takes: how much one answer holds
+/// is free. A message that comes twice counts once.
+pub(crate) fn all_messages(
+    context: &mut Context<'_>,
+    connection: &mut Connection,
+    step: impl Into<String>,
+    version: i16,
+    (topic, from): (&str, i64),
+) -> Outcome {
+    let (mut next, mut messages) = (from, Vec::new());
+    let end = loop {
+        connection.send_body(1, version, 1, &fetch(version, topic, &[(0, next, ENOUGH)]).0)?;
+        let answer = match connection.receive_frame()? {
+            Answer::Response(frame, _) => {
+                fields::read(response(version), &mut frame.slice(4..)).ok_or("an answer of another version")?
+            }
+            other => {
+                *connection = context.connect()?;
+                break other.to_json();
+            }
+        };
+        let row = &answer["topics"][0]["partitions"][0];
+        let before = next;
+        for message in row["records"]["messages"].as_array().unwrap_or(&Vec::new()) {
+            let offset = message["offset"].as_i64().unwrap_or(-1);
+            if offset >= next {
+                next = offset + 1;
+                messages.push(message.clone());
+            }
+        }
+        if next == before {
+            break json!({"error": row["error"], "high_watermark": row["high_watermark"], "at": next});
+        }
+    };
+    context.record(step, json!({"messages": messages, "end": end}));
+    Ok(())
 }
 
 /// A batch as a producer of today writes it.
@@ -112,8 +151,7 @@ fn records_of_today(context: &mut Context<'_>) -> Outcome {
     store(context, "old-fetch-today", &good().with(|batch| batch.records[0].attributes = 0x55))?;
     let mut connection = context.connect()?;
     for version in VERSIONS {
-        let body = fetch(version, "old-fetch-today", &[(0, 0, ENOUGH)]);
-        ask(context, &mut connection, format!("v{version}"), version, body)?;
+        all_messages(context, &mut connection, format!("v{version}"), version, ("old-fetch-today", 0))?;
     }
     Ok(())
 }
@@ -124,10 +162,8 @@ fn codecs(context: &mut Context<'_>) -> Outcome {
         let topic = codec_topic(context, codec, &with_headers(&["a", "b", "c"]))?;
         store(context, &topic, &Batch::new(A_TIME, &["d"]))?;
         for version in VERSIONS {
-            let body = fetch(version, &topic, &[(0, 0, ENOUGH)]);
-            ask(context, &mut connection, format!("{codec}:v{version}"), version, body)?;
-            let body = fetch(version, &topic, &[(0, 2, ENOUGH)]);
-            ask(context, &mut connection, format!("{codec}:v{version}:from-2"), version, body)?;
+            all_messages(context, &mut connection, format!("{codec}:v{version}"), version, (&topic, 0))?;
+            all_messages(context, &mut connection, format!("{codec}:v{version}:from-2"), version, (&topic, 2))?;
         }
     }
     Ok(())
@@ -151,13 +187,9 @@ fn zstd(context: &mut Context<'_>) -> Outcome {
     store(context, "old-fetch-mixed", &Batch::new(A_TIME, &["behind"]))?;
     for version in VERSIONS {
         for offset in 0..=4 {
-            let body = fetch(version, "old-fetch-mixed", &[(0, offset, ENOUGH)]);
-            ask(context, &mut connection, format!("v{version}:mixed-from-{offset}"), version, body)?;
+            let step = format!("v{version}:mixed-from-{offset}");
+            all_messages(context, &mut connection, step, version, ("old-fetch-mixed", offset))?;
         }
-    }
-    for version in 4..=11 {
-        let request = requests::fetch(version, Topic { name: &topic, id: Uuid::nil() }, vec![from_offset(0, 0)]);
-        context.ask(format!("v{version}"), &mut connection, version, &request)?;
     }
     Ok(())
 }
@@ -169,8 +201,8 @@ fn offsets_inside_a_batch(context: &mut Context<'_>) -> Outcome {
     let mut connection = context.connect()?;
     for version in VERSIONS {
         for offset in 0..=8 {
-            let body = fetch(version, "old-fetch-inside", &[(0, offset, ENOUGH)]);
-            ask(context, &mut connection, format!("v{version}:from-{offset}"), version, body)?;
+            let step = format!("v{version}:from-{offset}");
+            all_messages(context, &mut connection, step, version, ("old-fetch-inside", offset))?;
         }
     }
     Ok(())
@@ -232,10 +264,10 @@ fn many_batches(context: &mut Context<'_>) -> Outcome {
         while offset < RECORDS {
             connection.send_body(1, version, 1, &fetch(version, "old-fetch-many", &[(0, offset, 10_000)]).0)?;
             let frame = match connection.receive_frame()? {
-                crate::raw::Answer::Response(frame, _) => *frame,
+                Answer::Response(frame, _) => *frame,
                 other => return Err(format!("at offset {offset}: {}", other.to_json()).into()),
             };
-            let answer = crate::raw::fields::read(response(version), &mut frame.slice(4..)).ok_or("undecodable")?;
+            let answer = fields::read(response(version), &mut frame.slice(4..)).ok_or("undecodable")?;
             let row = &answer["topics"][0]["partitions"][0];
             let messages = row["records"]["messages"].as_array().ok_or("no records")?;
             let wanted =
@@ -274,7 +306,19 @@ fn several_partitions(context: &mut Context<'_>) -> Outcome {
             ("old-fetch-other", &[(0, 0, ENOUGH)]),
             ("old-fetch-unknown", &[(0, 0, ENOUGH)]),
         ];
-        ask(context, &mut connection, format!("v{version}"), version, limited(version, (0, 1, ENOUGH), topics))?;
+        let body = limited(version, (0, 1, ENOUGH), topics);
+        connection.send_body(1, version, 1, &body.0)?;
+        let Answer::Response(frame, _) = connection.receive_frame()? else { return Err("no answer".into()) };
+        let answer = fields::read(response(version), &mut frame.slice(4..)).ok_or("an answer of another version")?;
+        // The order of rows is free, and so is what stands in one topic's group.
+        let mut rows = serde_json::Map::new();
+        for topic in answer["topics"].as_array().unwrap_or(&Vec::new()) {
+            for row in topic["partitions"].as_array().unwrap_or(&Vec::new()) {
+                let name = format!("{}-{}", topic["name"].as_str().unwrap_or_default(), row["index"]);
+                rows.insert(name, row.clone());
+            }
+        }
+        context.record(format!("v{version}"), rows.into());
     }
     Ok(())
 }
@@ -308,8 +352,8 @@ fn long_poll(context: &mut Context<'_>) -> Outcome {
         connection.send_body(1, version, 1, &body.0)?;
         store(context, "old-fetch-poll", &with_headers(&["woken"]))?;
         let seen = match connection.receive_frame()? {
-            crate::raw::Answer::Response(frame, _) => {
-                crate::raw::fields::read(response(version), &mut frame.slice(4..)).ok_or("undecodable")?
+            Answer::Response(frame, _) => {
+                fields::read(response(version), &mut frame.slice(4..)).ok_or("undecodable")?
             }
             other => other.to_json(),
         };
@@ -343,13 +387,13 @@ fn transactions(context: &mut Context<'_>) -> Outcome {
         marker(6, 1001, false),
         data(7, 1002, &["still open"]),
     ];
-    let log: Vec<u8> = batches.iter().flat_map(|batch| batch.encode()).collect();
+    let log: Vec<u8> = batches.iter().flat_map(Batch::encode).collect();
     place_log(context, "old-fetch-transactions", &log)?;
     let mut connection = context.connect()?;
     for version in VERSIONS {
         for offset in 0..=8 {
-            let body = fetch(version, "old-fetch-transactions", &[(0, offset, ENOUGH)]);
-            ask(context, &mut connection, format!("v{version}:from-{offset}"), version, body)?;
+            let step = format!("v{version}:from-{offset}");
+            all_messages(context, &mut connection, step, version, ("old-fetch-transactions", offset))?;
         }
         // Room for the marker only.
         let body = fetch(version, "old-fetch-transactions", &[(0, 3, 78)]);
@@ -411,8 +455,7 @@ fn segments_of_old(context: &mut Context<'_>) -> Outcome {
     let mut connection = context.connect()?;
     for version in VERSIONS {
         for offset in [0, 1, 4, 5, 20, 21, 22, 25, 29, 30, 33, 40, 44, 46, 52, 53] {
-            let body = fetch(version, TOPIC, &[(0, offset, ENOUGH)]);
-            ask(context, &mut connection, format!("v{version}:from-{offset}"), version, body)?;
+            all_messages(context, &mut connection, format!("v{version}:from-{offset}"), version, (TOPIC, offset))?;
         }
     }
     let topic = Topic { name: TOPIC, id: Uuid::nil() };
@@ -426,6 +469,7 @@ fn segments_of_old(context: &mut Context<'_>) -> Outcome {
             context.record(format!("v{version}:from-{offset}"), seen);
         }
     }
+    context.ask("metadata", &mut connection, 7, &requests::metadata(&[TOPIC]))?;
     for time in [-1, -2, -3, 0, A_TIME, A_TIME + 2, A_TIME + 25, A_TIME + 33, A_TIME + 36, A_TIME + 60] {
         let version = if time == -3 { 7 } else { 4 };
         context.ask(format!("time:{time}"), &mut connection, version, &requests::list_offsets(TOPIC, &[(0, time)]))?;
@@ -441,15 +485,15 @@ fn timestamps(context: &mut Context<'_>) -> Outcome {
     context.create_topic("old-fetch-times", 1, &[])?;
     store(context, "old-fetch-times", &Batch::new(-1, &["none"]).with(|batch| batch.max_timestamp = -1))?;
     store(context, "old-fetch-times", &Batch::new(0, &["zero"]))?;
-    store(context, "old-fetch-times", &Batch::new(-5000, &["negative"]))?;
+    context.create_topic("old-fetch-negative", 1, &[])?;
+    store(context, "old-fetch-negative", &Batch::new(-5000, &["negative"]))?;
     context.create_topic("old-fetch-appended", 1, &[("message.timestamp.type", "LogAppendTime")])?;
     store(context, "old-fetch-appended", &Batch::new(A_TIME, &["a", "b"]))?;
     let mut connection = context.connect()?;
     for version in VERSIONS {
-        let body = fetch(version, "old-fetch-times", &[(0, 0, ENOUGH)]);
-        ask(context, &mut connection, format!("v{version}:create-time"), version, body)?;
-        let body = fetch(version, "old-fetch-appended", &[(0, 0, ENOUGH)]);
-        ask(context, &mut connection, format!("v{version}:append-time"), version, body)?;
+        all_messages(context, &mut connection, format!("v{version}:create-time"), version, ("old-fetch-times", 0))?;
+        all_messages(context, &mut connection, format!("v{version}:negative"), version, ("old-fetch-negative", 0))?;
+        all_messages(context, &mut connection, format!("v{version}:append-time"), version, ("old-fetch-appended", 0))?;
     }
     Ok(())
 }
@@ -467,8 +511,7 @@ fn message_sets_of_old(context: &mut Context<'_>) -> Outcome {
         }
     }
     for version in VERSIONS {
-        let body = fetch(version, "old-fetch-sets", &[(0, 0, ENOUGH)]);
-        ask(context, &mut connection, format!("v{version}"), version, body)?;
+        all_messages(context, &mut connection, format!("v{version}"), version, ("old-fetch-sets", 0))?;
     }
     let topic = Topic { name: "old-fetch-sets", id: Uuid::nil() };
     for version in [4, 11] {

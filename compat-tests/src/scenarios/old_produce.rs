@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use super::{
     Scenario, before_4,
+    old_fetch::all_messages,
     produce::{A_TIME, now_ms},
 };
 use crate::{
@@ -107,14 +108,7 @@ fn compressed(context: &mut Context<'_>) -> Outcome {
         let request = fetch(11, Topic { name: &topic, id: Uuid::nil() }, vec![from_offset(0, 0)]);
         context.ask(format!("{name}:read-back"), &mut connection, 11, &request)?;
         // What is inside, as plain messages.
-        let body = super::old_fetch::fetch(2, &topic, &[(0, 0, 1 << 20)]);
-        context.ask_by_hand(
-            format!("{name}:as-messages"),
-            &mut connection,
-            (1, 2),
-            body,
-            super::old_fetch::response(2),
-        )?;
+        all_messages(context, &mut connection, format!("{name}:as-messages"), 2, (&topic, 0))?;
     }
     Ok(())
 }
@@ -234,9 +228,7 @@ fn wrappers(context: &mut Context<'_>) -> Outcome {
         }
     }
     read_back(context, &mut connection, "old-wrappers")?;
-    let body = super::old_fetch::fetch(3, "old-wrappers", &[(0, 0, 1 << 20)]);
-    context.ask_by_hand("as-messages", &mut connection, (1, 3), body, super::old_fetch::response(3))?;
-    Ok(())
+    all_messages(context, &mut connection, "as-messages", 3, ("old-wrappers", 0))
 }
 
 fn errors(context: &mut Context<'_>) -> Outcome {
@@ -343,7 +335,8 @@ fn sizes(context: &mut Context<'_>) -> Outcome {
 }
 
 fn timestamps(context: &mut Context<'_>) -> Outcome {
-    context.create_topic("old-times", 1, &[("message.timestamp.before.max.ms", "60000")])?;
+    let bounds = [("message.timestamp.before.max.ms", "60000"), ("message.timestamp.after.max.ms", "3600000")];
+    context.create_topic("old-times", 1, &bounds)?;
     let mut connection = context.connect()?;
     let (now, hour) = (now_ms(), 3_600_000);
     for (step, time) in [("now", now), ("an-hour-ago", now - hour), ("in-two-hours", now + 2 * hour), ("none", -1)] {
@@ -372,9 +365,8 @@ fn log_append_time(context: &mut Context<'_>) -> Outcome {
     }
     read_back(context, &mut connection, "old-append-time")?;
     for version in [1, 3] {
-        let body = super::old_fetch::fetch(version, "old-append-time", &[(0, 0, 1 << 20)]);
-        let layout = super::old_fetch::response(version);
-        context.ask_by_hand(format!("as-messages-of-v{version}"), &mut connection, (1, version), body, layout)?;
+        let step = format!("as-messages-of-v{version}");
+        all_messages(context, &mut connection, step, version, ("old-append-time", 0))?;
     }
     Ok(())
 }
@@ -395,10 +387,8 @@ fn codec_of_the_topic(context: &mut Context<'_>) -> Outcome {
         let request = fetch(11, Topic { name: &topic, id: Uuid::nil() }, vec![from_offset(0, 0)]);
         context.ask(format!("{codec}:read-back"), &mut connection, 11, &request)?;
         for version in [0, 2] {
-            let body = super::old_fetch::fetch(version, &topic, &[(0, 0, 1 << 20)]);
-            let layout = super::old_fetch::response(version);
             let step = format!("{codec}:as-messages-of-v{version}");
-            context.ask_by_hand(step, &mut connection, (1, version), body, layout)?;
+            all_messages(context, &mut connection, step, version, (&topic, 0))?;
         }
     }
     Ok(())
@@ -427,7 +417,7 @@ fn batches_of_today(context: &mut Context<'_>) -> Outcome {
         ask("batch-with-headers", &headers.encode())?;
     }
     let topic = Topic { name: "old-and-new", id };
-    for version in [3, 7, 9, 12] {
+    for version in [3, 7, 9, 11] {
         for magic in [0, 1] {
             let set = encode(&messages(magic, A_TIME, &["a"]));
             let request = crate::raw::requests::produce(version, 1, topic, &[(0, set)]);

@@ -211,6 +211,13 @@ fn compressed(context: &mut Context<'_>) -> Outcome {
         one(context, &mut connection, topic, format!("{codec}:plain"), &plain)?;
         let request = fetch(11, topic, vec![from_offset(0, 0)]);
         context.ask(format!("{codec}:read-back"), &mut connection, 11, &request)?;
+        // Versions of consumers that do not know zstd yet.
+        if codec == "zstd" {
+            for version in 4..=9 {
+                let request = fetch(version, topic, vec![from_offset(0, 0)]);
+                context.ask(format!("zstd:read-back-by-v{version}"), &mut connection, version, &request)?;
+            }
+        }
     }
     Ok(())
 }
