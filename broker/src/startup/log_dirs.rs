@@ -69,6 +69,9 @@ pub(super) fn open(
             Err(error) => return Err(error.into()),
         }
     }
+    for damage in found.iter().filter_map(|found| found.dir.as_ref()).flat_map(|(dir, _)| dir.damaged_checkpoints()) {
+        tracing::warn!(target: "kafka.log.LogManager", "{damage}; what it said is taken from the logs");
+    }
     for (path, error) in &unusable {
         tracing::error!(
             target: "kafka.log.LogManager",

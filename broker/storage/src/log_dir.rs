@@ -10,7 +10,9 @@
 //! ```
 //!
 //! Opening changes nothing but `.lock`, so that a directory that is refused stays as it was; [`LogDir::begin`] removes the marker of the clean stop. A
-//! checkpoint that cannot be understood makes the whole directory unusable, as in Kafka: guessing where logs start would bring back deleted records.
+//! checkpoint that cannot be understood counts as one without entries and is reported ([`LogDir::damaged_checkpoints`]), where Kafka gives up the whole
+//! directory: the logs say what it said. Without recovery points all is recovered; without log starts records that were deleted inside of a segment are
+//! there again.
 //! Directories that are no partition are left alone. Source: `LogManager`, `CleanShutdownFileHandler`, `MetaProperties`.
 
 mod meta_properties;
@@ -115,6 +117,7 @@ pub struct LogDir {
     clean_shutdown: Option<CleanShutdown>,
     /// What the checkpoints listed at the start, until the partition is opened.
     checkpoints: Mutex<BTreeMap<OffsetCheckpoint, BTreeMap<TopicPartition, Offset>>>,
+    damaged_checkpoints: Vec<(OffsetCheckpoint, CorruptFile)>,
     lock: Box<dyn DiskLock>,
 }
 
@@ -127,7 +130,7 @@ impl LogDir {
     /// Create it if it is missing, lock it, read its small files.
     ///
     /// # Errors
-    /// `Locked` if another process uses it; `Corrupt` if `meta.properties` or a checkpoint cannot be understood.
+    /// `Locked` if another process uses it; `Corrupt` if `meta.properties` cannot be understood.
     pub fn open(disk: Arc<dyn Disk>, descriptors: Arc<Descriptors>, path: &Path) -> Result<LogDir, LogDirError> {
         create_durably(&*disk, path)?;
         let lock_path = path.join(LOCK);
@@ -142,6 +145,7 @@ impl LogDir {
             meta_properties: None,
             clean_shutdown: None,
             checkpoints: Mutex::default(),
+            damaged_checkpoints: Vec::new(),
             lock,
         };
         if let Some(bytes) = dir.read(META_PROPERTIES)? {
@@ -152,7 +156,11 @@ impl LogDir {
             dir.read(CLEAN_SHUTDOWN)?.map(|bytes| CleanShutdown { broker_epoch: broker_epoch_in(&bytes) });
         for kind in OffsetCheckpoint::ALL {
             let bytes = dir.read(kind.file_name())?.unwrap_or_default();
-            let entries = checkpoint::decode_offsets(&bytes).map_err(|reason| dir.corrupt(kind.file_name(), reason))?;
+            let entries = checkpoint::decode_offsets(&bytes).unwrap_or_else(|reason| {
+                let damage = dir.corrupt(kind.file_name(), reason);
+                dir.damaged_checkpoints.push((kind, damage));
+                BTreeMap::new()
+            });
             dir.checkpoints.get_mut().insert(kind, entries);
         }
         Ok(dir)
@@ -174,6 +182,15 @@ impl LogDir {
     /// Its path.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// The checkpoints that could not be understood when it was opened: they count as empty.
+    pub fn damaged_checkpoints(&self) -> impl Iterator<Item = &CorruptFile> {
+        self.damaged_checkpoints.iter().map(|(_, damage)| damage)
+    }
+
+    fn is_damaged(&self, checkpoint: OffsetCheckpoint) -> bool {
+        self.damaged_checkpoints.iter().any(|(damaged, _)| *damaged == checkpoint)
     }
 
     /// The disk it lies on.
@@ -252,7 +269,8 @@ impl LogDir {
         let offset = |checkpoint| self.checkpointed(checkpoint, &topic_partition).unwrap_or(0);
         let (recovery_point, log_start_offset) =
             (offset(OffsetCheckpoint::RecoveryPoint), offset(OffsetCheckpoint::LogStartOffset));
-        let was_compacted = self.checkpointed(OffsetCheckpoint::Cleaner, &topic_partition).is_some();
+        let was_compacted = self.checkpointed(OffsetCheckpoint::Cleaner, &topic_partition).is_some()
+            || self.is_damaged(OffsetCheckpoint::Cleaner);
         let opened = self.open_one(load, recovery_point, log_start_offset, was_compacted)?;
         for entries in self.checkpoints.lock().values_mut() {
             entries.remove(&topic_partition);
@@ -421,13 +439,19 @@ mod tests {
     }
 
     #[test]
-    fn a_corrupt_checkpoint_makes_the_directory_unusable_and_an_empty_one_does_not() {
+    fn a_corrupt_checkpoint_counts_as_empty_and_is_reported() {
         let disk = SimDisk::new(1);
         open(&disk).unwrap().release().unwrap();
-        disk.set_bytes(Path::new("/data/recovery-point-offset-checkpoint"), b"");
-        open(&disk).unwrap().release().unwrap();
-        disk.set_bytes(Path::new("/data/recovery-point-offset-checkpoint"), b"0\n3\n");
-        assert!(matches!(open(&disk), Err(LogDirError::Corrupt(_))));
+        for checkpoint in OffsetCheckpoint::ALL {
+            let path = Path::new("/data").join(checkpoint.file_name());
+            for (bytes, is_damaged) in [(&b""[..], false), (b"0\n3\n", true), (b"\xff\x00", true), (b"0\n0\n", false)] {
+                disk.set_bytes(&path, bytes);
+                let dir = open(&disk).unwrap();
+                assert_eq!(dir.damaged_checkpoints().count(), usize::from(is_damaged), "{checkpoint:?} {bytes:?}");
+                assert_eq!(dir.checkpointed(checkpoint, &TopicPartition::new("t", 0)), None);
+                dir.release().unwrap();
+            }
+        }
     }
 
     #[test]
