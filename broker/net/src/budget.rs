@@ -404,7 +404,7 @@ mod tests {
     #[test]
     fn requests_that_wait_for_each_others_room_all_end() {
         let mut budget = Budget::new(Room::of(128 * MIB, LARGEST));
-        let size = |index: usize| if index % 10 == 0 { 10 * MIB } else { MIB - index * 512 };
+        let size = |index: usize| if index.is_multiple_of(10) { 10 * MIB } else { MIB - index * 512 };
         let mut open: BTreeMap<SeatId, usize> =
             (0..1000).map(|index| (budget.enter(Activity::default()), size(index))).collect();
         let mut rounds = 0;
