@@ -1,7 +1,7 @@
 //! The small text files: the four offset checkpoints of a log dir, `leader-epoch-checkpoint` and `partition.metadata` of a partition.
 //!
 //! A checkpoint is UTF-8 with `\n`: line 1 the version `0`, line 2 the number of entries, then one entry a line. A missing or empty file has no entries.
-//! Anything else is corrupt, and the caller decides what that means: a log dir whose offset checkpoint is corrupt is not used, leader
+//! Anything else is corrupt, and the caller decides what that means: an offset checkpoint that is corrupt counts as empty, leader
 //! epochs are read from the log again. Source: `CheckpointFile`, `OffsetCheckpointFile`, `LeaderEpochCheckpointFile`, `PartitionMetadataFile`.
 
 use std::collections::BTreeMap;
