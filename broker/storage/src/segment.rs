@@ -391,6 +391,8 @@ impl Segment {
             match self.place.disk().rename(&from, &to).map_err(DiskError::new("rename", &from)) {
                 Ok(()) => renamed.push(to),
                 Err(error) if error.source.kind() == io::ErrorKind::NotFound => {}
+                // A longer name may need room in the directory. A removal does not, and makes some; who reads has the file open.
+                Err(error) if error.is_full() && self.place.disk().remove_file(&from).is_ok() => {}
                 Err(error) if place > 0 && error.is_full() => {}
                 Err(error) => {
                     self.is_deleted.store(place > 0, Ordering::Release);

@@ -289,9 +289,17 @@ impl Log {
     pub fn delete(&mut self, unique: Uuid, now: Timestamp) -> Result<ScheduledDeletion, StorageError> {
         let from = self.place.dir();
         let to = from.with_file_name(unique_dir_name(&self.topic_partition, unique, "delete"));
-        self.place.disk().rename(&from, &to).map_err(|error| self.broken(DiskError::new("rename", &from)(error)))?;
-        self.place.set_dir(&to);
+        let renamed = self.place.disk().rename(&from, &to).map_err(DiskError::new("rename", &from));
         self.is_offline = true;
+        match renamed {
+            Ok(()) => self.place.set_dir(&to),
+            // A longer name may need room. A removal does not, and makes some; who reads has the files open.
+            Err(error) if error.is_full() => {
+                self.place.disk().remove_dir_all(&from).map_err(DiskError::new("remove", &from))?;
+                return Ok(ScheduledDeletion { at: now, paths: Vec::new() });
+            }
+            Err(error) => return Err(error.into()),
+        }
         if let Some(parent) = from.parent() {
             self.place.disk().sync_dir(parent).map_err(DiskError::new("sync", parent))?;
         }
