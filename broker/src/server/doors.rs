@@ -199,7 +199,7 @@ impl Doors {
                 }
                 // The peer has gone before it was accepted.
                 Err(error) => {
-                    tracing::debug!(target: "kafka.network.Acceptor", "Error while accepting connection: {error}")
+                    tracing::debug!(target: "kafka.network.Acceptor", "Error while accepting connection: {error}");
                 }
             }
         }

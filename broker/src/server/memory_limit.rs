@@ -89,12 +89,12 @@ mod tests {
 
     #[test]
     fn a_value_that_was_set_counts_and_minus_one_is_no_limit() {
-        let room = |values: &[(&str, &str)]| {
-            super::room(&ServerConfig::from_properties(values.iter().copied().chain([("log.dirs", "x")])).unwrap())
+        let room_of = |values: &[(&str, &str)]| {
+            room(&ServerConfig::from_properties(values.iter().copied().chain([("log.dirs", "x")])).unwrap())
         };
-        assert_eq!(room(&[(QUEUED_MAX, "-1")]), Room::UNLIMITED);
-        assert_eq!(room(&[(QUEUED_MAX, "400000000")]), Room::of(400_000_000, 104_857_600));
-        assert_eq!(room(&[]).large.reserve, 104_857_600);
-        assert!(room(&[]) != Room::UNLIMITED);
+        assert_eq!(room_of(&[(QUEUED_MAX, "-1")]), Room::UNLIMITED);
+        assert_eq!(room_of(&[(QUEUED_MAX, "400000000")]), Room::of(400_000_000, 104_857_600));
+        assert_eq!(room_of(&[]).large.reserve, 104_857_600);
+        assert!(room_of(&[]) != Room::UNLIMITED);
     }
 }

@@ -62,7 +62,7 @@ fn a_full_broker_lets_the_next_one_in_when_there_is_a_place() {
     three.is_greeted();
     // A lower limit closes what is beyond it.
     assert_eq!(two.alter("listener.name.plaintext.max.connections", "5"), 0);
-    assert_eq!(two.alter("max.connections", "1"), 0);
+    assert_eq!(three.alter("max.connections", "1"), 0);
     assert!(two.is_closed(), "the older of two that are in use");
     three.greet();
     three.is_greeted();
