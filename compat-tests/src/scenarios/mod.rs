@@ -67,7 +67,7 @@ const fn before_4(name: &'static str, run: fn(&mut Context<'_>) -> Outcome) -> S
 
 /// A scenario with a cluster of its own, about what Kafka 4 no longer serves.
 const fn alone_before_4(name: &'static str, run: fn(&mut Context<'_>) -> Outcome) -> Scenario {
-    Scenario { name, config: &[], reference: Release::V3_9_1, alone: true, run }
+    Scenario { name, config: KEEPS_ALL, reference: Release::V3_9_1, alone: true, run }
 }
 
 /// Every scenario, in the order in which they run.
