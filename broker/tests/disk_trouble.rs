@@ -24,6 +24,7 @@ use kafka_protocol::messages::{
 use kafka_protocol::protocol::{Decodable, Encodable, StrBytes};
 use milena::Broker;
 use milena::config::ServerConfig;
+use milena_metadata::UNASSIGNED_DIRECTORY;
 use milena_protocol::records::BatchBuilder;
 use milena_storage::SimDisk;
 use milena_storage::disk::Fault;
@@ -208,6 +209,25 @@ fn eventually<T: PartialEq + std::fmt::Debug>(expected: &T, mut ask: impl FnMut(
     }
 }
 
+/// Producers are refused on a full disk until the expired segments are gone, which nobody needs to wait for.
+#[test]
+fn a_full_disk_makes_retention_act_at_once() {
+    let disk = SimDisk::new(8);
+    let broker = start(&disk, "/one");
+    let mut client = broker.connect();
+    client.create_topic("old", 1, &[]);
+    for offset in 0..3 {
+        assert_eq!(client.produce("old", 0, b"expired long ago"), (0, offset));
+    }
+    disk.fail_after(0, Fault::FullOnce);
+    assert_eq!(client.produce("old", 0, b"refused").0, KAFKA_STORAGE_ERROR);
+    // OFFSET_OUT_OF_RANGE: the expired records are gone, and their files with them.
+    eventually(&(1, 0), || client.fetch("old", 0, 0));
+    eventually(&false, || disk.files().keys().any(|path| path.to_string_lossy().ends_with(".deleted")));
+    assert_eq!(client.produce("old", 0, b"fourth"), (0, 3));
+    broker.stop();
+}
+
 /// Which log dir holds a partition.
 fn dir_of(disk: &SimDisk, partition: &str) -> PathBuf {
     let files = disk.files();
@@ -288,7 +308,8 @@ fn a_full_disk_refuses_producers_and_recovers_by_itself() {
     let disk = SimDisk::new(4);
     let broker = start(&disk, "/one");
     let mut client = broker.connect();
-    client.create_topic("t", 1, &[("flush.messages", "1")]);
+    // The records are old: retention, which a full disk asks for at once, would rightly remove them.
+    client.create_topic("t", 1, &[("flush.messages", "1"), ("retention.ms", "-1")]);
     assert_eq!(client.produce("t", 0, b"first"), (0, 0));
     disk.fail_after(0, Fault::Full);
     for _ in 0..3 {
@@ -357,7 +378,13 @@ fn an_unusable_log_dir_leaves_the_others_serving() {
         assert_eq!(client.produce("t", partition, b"first"), (0, 0));
     }
     let (here, there) = if dir_of(&disk, "t-0") == Path::new("/one") { (0, 1) } else { (1, 0) };
-    // Where everything lies is known to the controller before the stop.
+    // The controller is told where everything lies, after the answer.
+    eventually(&false, || {
+        let image = broker.broker.node().image();
+        image.topics.iter().any(|topic| {
+            topic.partitions.values().any(|partition| partition.directories.contains(&UNASSIGNED_DIRECTORY))
+        })
+    });
     broker.stop();
     let meta = Path::new("/two/meta.properties");
     let sound = disk.bytes(meta).unwrap();

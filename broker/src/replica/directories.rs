@@ -65,6 +65,7 @@ pub struct Directories {
     all: Vec<Directory>,
     online: Online,
     recovery_threads: usize,
+    choosing: Mutex<()>,
 }
 
 impl Directories {
@@ -98,7 +99,7 @@ impl Directories {
                 })
             })
             .collect::<std::io::Result<_>>()?;
-        Ok(Self { all, online, recovery_threads })
+        Ok(Self { all, online, recovery_threads, choosing: Mutex::default() })
     }
 
     /// How many there are.
@@ -165,15 +166,15 @@ impl Directories {
         self.recovery_threads.max(1)
     }
 
-    /// The online log dirs for a new partition: those with the fewest partitions first.
-    pub fn by_load(&self) -> Vec<usize> {
-        let mut online: Vec<usize> = (0..self.len()).filter(|index| !self.all[*index].health.is_offline()).collect();
-        let mut by_load = Vec::with_capacity(online.len());
-        let load = |index: &usize| self.all[*index].partitions.load(Ordering::Relaxed);
-        while let Some(least) = least_loaded(&online.iter().map(load).collect::<Vec<_>>()) {
-            by_load.push(online.remove(least));
-        }
-        by_load
+    /// The online log dir with the fewest partitions, one more now; not one of those that were tried. `None` if none is left.
+    pub fn choose(&self, tried: &[usize]) -> Option<usize> {
+        let _one_at_a_time = self.choosing.lock();
+        let is_left = |index: &usize| !tried.contains(index) && !self.all[*index].health.is_offline();
+        let left: Vec<usize> = (0..self.len()).filter(is_left).collect();
+        let loads: Vec<usize> = left.iter().map(|index| self.all[*index].partitions.load(Ordering::Relaxed)).collect();
+        let chosen = left[least_loaded(&loads)?];
+        self.remember(chosen);
+        Some(chosen)
     }
 
     /// One partition more lies there.

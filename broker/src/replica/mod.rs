@@ -329,15 +329,11 @@ impl Replicas {
         config: &Arc<LogConfig>,
         now: Timestamp,
     ) -> Option<Arc<Partition>> {
-        let candidates = self.directories.by_load();
-        if candidates.is_empty() {
-            tracing::error!(target: "kafka.log.LogManager", "no log dir is online for {}-{index}", topic.name);
-        }
+        let mut tried = Vec::new();
         let mut is_full = false;
-        for log_dir in candidates {
+        while let Some(log_dir) = self.directories.choose(&tried) {
             match self.open_partition(image, topic, index, (log_dir, Opening::New), config, now) {
                 Ok(partition) => {
-                    self.directories.remember(log_dir);
                     tracing::info!(
                         target: "kafka.log.LogManager",
                         "Created log for partition {} in {}", partition.topic_partition,
@@ -347,6 +343,11 @@ impl Replicas {
                 }
                 Err(error) => is_full |= self.on_failure(topic, index, &error),
             }
+            self.directories.forget(log_dir);
+            tried.push(log_dir);
+        }
+        if tried.is_empty() {
+            tracing::error!(target: "kafka.log.LogManager", "no log dir is online for {}-{index}", topic.name);
         }
         if is_full {
             self.waiting_for_room.lock().insert((topic.id, index), None);
@@ -480,9 +481,11 @@ impl Replicas {
     fn place_anew(&self, topic: &TopicImage, index: i32, registration: &PartitionRegistration) -> Option<usize> {
         let assigned = registration.directory(self.local);
         let place = match assigned {
-            Some(assigned) if assigned != UNASSIGNED_DIRECTORY => self.directories.online_with_id(assigned),
+            Some(assigned) if assigned != UNASSIGNED_DIRECTORY => {
+                self.directories.online_with_id(assigned).inspect(|log_dir| self.directories.remember(*log_dir))
+            }
             _ if self.directories.any_offline() => None,
-            _ => self.directories.by_load().first().copied(),
+            _ => self.directories.choose(&[]),
         };
         if place.is_none() {
             tracing::error!(
@@ -503,11 +506,13 @@ impl Replicas {
                     continue;
                 }
                 let (log_dir, opening) = match found.get(&(topic.id, *index)) {
-                    Some(log_dir) => (Some(*log_dir), Opening::Existing),
+                    Some(log_dir) => {
+                        self.directories.remember(*log_dir);
+                        (Some(*log_dir), Opening::Existing)
+                    }
                     None => (self.place_anew(topic, *index, registration), Opening::New),
                 };
                 if let Some(log_dir) = log_dir {
-                    self.directories.remember(log_dir);
                     work.entry(log_dir).or_default().push((Arc::clone(topic), *index, opening));
                 }
             }
