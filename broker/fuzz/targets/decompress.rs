@@ -8,9 +8,7 @@
 use libfuzzer_sys::fuzz_target;
 use milena_fuzz::allocations::allocated_by;
 use milena_fuzz::write_seeds;
-use milena_protocol::compression::{
-    Codec, Level, compress, decompress, decompress_into, decompress_of_magic_0_into,
-};
+use milena_protocol::compression::{Codec, Level, compress, decompress, decompress_into, decompress_of_magic_0_into};
 
 /// Tables and windows of the decoders in Rust; those in C are counted by the limit on the process.
 const DECODER_BYTES: usize = 512 * 1024;
@@ -44,7 +42,10 @@ fn seeds() -> Vec<(String, Vec<u8>)> {
         for (name, plain) in [("text", &text[..]), ("zeros", &[0; 300_000]), ("nothing", &[])] {
             let compressed = compress(codec, Level::DEFAULT, plain).expect("memory is enough");
             for old in [0, 0x80] {
-                seeds.push((format!("{}-{name}-{old}", codec.name()), [&[codec.id() | old, 20][..], &compressed].concat()));
+                seeds.push((
+                    format!("{}-{name}-{old}", codec.name()),
+                    [&[codec.id() | old, 20][..], &compressed].concat(),
+                ));
             }
         }
         if codec == Codec::Snappy {

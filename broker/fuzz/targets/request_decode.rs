@@ -39,10 +39,12 @@ fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, seed: u32| {
     }
     let messages = schema::messages();
     let message = &messages[random.below(messages.len())];
-    let version = message.versions.first + random.below((message.versions.last - message.versions.first + 1) as usize) as i16;
+    let version =
+        message.versions.first + random.below((message.versions.last - message.versions.first + 1) as usize) as i16;
     let sampled = sample::message(message, version, random.next());
     let mutations = sample::mutations(&sampled);
-    let body = if mutations.is_empty() { sampled.bytes } else { mutations[random.below(mutations.len())].bytes.clone() };
+    let body =
+        if mutations.is_empty() { sampled.bytes } else { mutations[random.below(mutations.len())].bytes.clone() };
     let input = input(message, version, &body);
     if input.len() > max_size {
         return fuzzer_mutate(data, size, max_size);
