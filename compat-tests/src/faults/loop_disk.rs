@@ -8,6 +8,8 @@ use std::{
     fs::{self, File},
     path::{Path, PathBuf},
     process::Command,
+    thread,
+    time::{Duration, Instant},
 };
 
 use tempfile::TempDir;
@@ -17,6 +19,8 @@ use crate::Outcome;
 /// `EXT4_IOC_SHUTDOWN` with `EXT4_GOING_FLAGS_NOLOGFLUSH`; Perl is part of every Debian, and this crate has no place
 /// for a call that the compiler cannot check.
 const SHUTDOWN: &str = r#"open(my $d, "<", $ARGV[0]) or die "open: $!"; my $f = pack("L", 2); ioctl($d, 0x8004587d, $f) or die "ioctl: $!""#;
+
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A mounted file system of its own.
 pub(crate) struct LoopDisk {
@@ -50,8 +54,17 @@ impl LoopDisk {
 
     /// The machine is on again. No process may have a file open there.
     pub(crate) fn power_on(&mut self) -> Outcome {
-        self.unmount()?;
-        self.mount()
+        let give_up = Instant::now() + PATIENCE;
+        loop {
+            self.unmount()?;
+            self.mount()?;
+            // Whoever copied the mounts of this machine meanwhile still holds the file system that was shut down.
+            let probe = fs::write(self.mount_point().join("probe"), "");
+            if probe.is_ok() || Instant::now() > give_up {
+                return Ok(probe?);
+            }
+            thread::sleep(Duration::from_millis(50));
+        }
     }
 
     fn image(&self) -> PathBuf {
