@@ -6,11 +6,13 @@
 pub struct InvalidTopicName(pub String);
 
 const MAX_NAME_LENGTH: usize = 249;
+/// Bytes of a name that a message repeats at most.
+const SHOWN_BYTES_MAX: usize = 2 * MAX_NAME_LENGTH;
 
-/// As much of a name as a message repeats: what no topic can be called may be 32 KiB long, and a request may ask for
-/// thousands of its partitions, each with a message of its own.
+/// As much of a name as a message repeats: one that is a little too long as a whole, as Kafka shows it; but what no topic
+/// can be called may be 32 KiB long, and a request may ask for thousands of its partitions, each with a message of its own.
 pub(super) fn shown(name: &str) -> &str {
-    &name[..name.floor_char_boundary(MAX_NAME_LENGTH)]
+    &name[..name.floor_char_boundary(SHOWN_BYTES_MAX)]
 }
 
 /// Checks a name: 1 to 249 of ASCII letters, digits, '.', '_' and '-', and neither "." nor "..".
