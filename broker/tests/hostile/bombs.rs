@@ -65,7 +65,7 @@ fn bombs_from_many_connections_at_once_stay_within_the_memory_of_a_small_machine
     let target = Target::start();
     let compressed = one_long_record(Codec::Zstd, 130 * MIB);
     let bomb = batch_around(Codec::Zstd, &compressed, 1);
-    let (_, memory) = memory_of(|| {
+    let ((), memory) = memory_of(|| {
         std::thread::scope(|scope| {
             for _ in 0..16 {
                 scope.spawn(|| target.produce(bomb.clone()).expect("an answer"));

@@ -66,7 +66,7 @@ fn a_tls_client_hello_ends_the_connection() {
 fn a_length_that_is_no_frames_ends_the_connection_before_memory_is_taken() {
     let target = Target::start();
     let over = 100 * 1024 * 1024 + 1;
-    let (_, memory) = memory_of(|| {
+    let ((), memory) = memory_of(|| {
         for length in [-1, 0, i32::MIN, i32::MAX, over] {
             let mut bytes = length.to_be_bytes().to_vec();
             bytes.extend([0; 64]);

@@ -52,7 +52,7 @@ fn cve_2018_17196_a_transactional_batch_needs_more_than_its_own_word() {
 #[test]
 fn cve_2022_34917_declared_sizes_take_no_memory() {
     let target = Target::start();
-    let (_, memory) = memory_of(|| {
+    let ((), memory) = memory_of(|| {
         for api in APIS {
             for version in api.min..=api.max {
                 // A count of two billion wherever the body begins with one.
@@ -114,7 +114,7 @@ fn cve_2026_111073_telemetry_is_not_opened() {
 #[test]
 fn cve_2026_111108_elements_cost_what_the_frame_pays_for() {
     let target = Target::start();
-    let (_, memory) = memory_of(|| {
+    let ((), memory) = memory_of(|| {
         for api in APIS {
             let message = schema::request(api.key).expect("every API is in the table");
             let body = sample::dense(message, api.max, 1_000_000, 0).bytes;
@@ -174,7 +174,7 @@ fn cve_2026_83525_empty_collections_are_answered_by_every_api() {
 #[test]
 fn cve_2026_10142_a_length_is_not_taken_at_its_word() {
     let target = Target::start();
-    let (_, memory) = memory_of(|| {
+    let ((), memory) = memory_of(|| {
         for length in [i32::MAX, -1, i32::MIN] {
             assert!(target.closes_after(&length.to_be_bytes()));
         }
