@@ -68,6 +68,16 @@ impl Running {
         Client { socket, correlation_id: 0 }
     }
 
+    /// Waits until the controller knows in which log dirs the partitions lie; it is told after the topic's answer.
+    fn has_told_where_all_lies(&self) {
+        eventually(&false, || {
+            let image = self.broker.node().image();
+            image.topics.iter().any(|topic| {
+                topic.partitions.values().any(|partition| partition.directories.contains(&UNASSIGNED_DIRECTORY))
+            })
+        });
+    }
+
     fn stop(self) {
         self.runtime.block_on(self.broker.shutdown());
     }
@@ -147,13 +157,17 @@ impl Client {
 
     /// Error code and base offset.
     fn produce(&mut self, topic: &str, partition: i32, value: &[u8]) -> (i16, i64) {
+        self.send_produce(topic, partition, value);
+        let response: ProduceResponse = self.receive(ApiKey::Produce, 9);
+        let row = &response.responses[0].partition_responses[0];
+        (row.error_code, row.base_offset)
+    }
+
+    fn send_produce(&mut self, topic: &str, partition: i32, value: &[u8]) {
         let data = PartitionProduceData::default().with_index(partition).with_records(Some(batch(value)));
         let topic = TopicProduceData::default().with_name(topic_name(topic)).with_partition_data(vec![data]);
         let request = ProduceRequest::default().with_acks(-1).with_timeout_ms(15_000).with_topic_data(vec![topic]);
         self.send(ApiKey::Produce, 9, &request);
-        let response: ProduceResponse = self.receive(ApiKey::Produce, 9);
-        let row = &response.responses[0].partition_responses[0];
-        (row.error_code, row.base_offset)
     }
 
     /// Error code, and how many bytes came.
@@ -245,6 +259,7 @@ fn a_failed_sync_takes_one_log_dir_offline_for_everybody() {
     for partition in [0, 1] {
         assert_eq!(client.produce("t", partition, b"first"), (0, 0));
     }
+    broker.has_told_where_all_lies();
     // The write succeeds, the sync after it does not.
     disk.fail_after(1, Fault::Broken);
     assert_eq!(client.produce("t", 0, b"lost").0, KAFKA_STORAGE_ERROR);
@@ -294,10 +309,12 @@ fn a_broker_ends_with_its_last_log_dir() {
     let broker = start(&disk, "/one,/two");
     let mut client = broker.connect();
     client.create_topic("t", 2, &[]);
-    for partition in [0, 1] {
-        disk.fail_after(0, Fault::Broken);
-        assert_eq!(client.produce("t", partition, b"x").0, KAFKA_STORAGE_ERROR);
-    }
+    broker.has_told_where_all_lies();
+    disk.fail_after(0, Fault::Broken);
+    assert_eq!(client.produce("t", 0, b"x").0, KAFKA_STORAGE_ERROR);
+    eventually(&-1, || client.metadata("t", 0).1);
+    disk.fail_after(0, Fault::Broken);
+    client.send_produce("t", 1, b"x");
     assert_eq!(broker.failed(), "all log dirs have failed");
     broker.stop();
 }
@@ -378,13 +395,7 @@ fn an_unusable_log_dir_leaves_the_others_serving() {
         assert_eq!(client.produce("t", partition, b"first"), (0, 0));
     }
     let (here, there) = if dir_of(&disk, "t-0") == Path::new("/one") { (0, 1) } else { (1, 0) };
-    // The controller is told where everything lies, after the answer.
-    eventually(&false, || {
-        let image = broker.broker.node().image();
-        image.topics.iter().any(|topic| {
-            topic.partitions.values().any(|partition| partition.directories.contains(&UNASSIGNED_DIRECTORY))
-        })
-    });
+    broker.has_told_where_all_lies();
     broker.stop();
     let meta = Path::new("/two/meta.properties");
     let sound = disk.bytes(meta).unwrap();

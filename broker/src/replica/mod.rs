@@ -187,6 +187,8 @@ impl Replicas {
             delta.topics.deleted.values().fold((**topics).clone(), |rest, topic| rest.without(&topic.id))
         });
         self.applied.send_replace(offset);
+        // Where new partitions lie is looked up in the image: only now is it the one that has them.
+        self.placed.notify_one();
     }
 
     /// Applies changed configuration to the topics it concerns: one, or all if the broker's own changed.
