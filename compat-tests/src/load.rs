@@ -10,7 +10,7 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     thread::{self, JoinHandle},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -30,6 +30,8 @@ use crate::{
 
 /// How many batches a producer sends ahead of their acknowledgements.
 const IN_FLIGHT: usize = 4;
+/// What was done to a broker stops its producers within this time.
+const PATIENCE: Duration = Duration::from_secs(30);
 /// A reader that looks again this often sees what stands at the end of the log only for a moment.
 const LOOK_AGAIN: Duration = Duration::from_millis(1);
 
@@ -146,7 +148,13 @@ impl Load {
             running.stop.store(true, Ordering::Release);
         }
         let mut ends = Vec::new();
+        let give_up = Instant::now() + PATIENCE;
         for producer in running.producers {
+            while !producer.is_finished() && Instant::now() < give_up {
+                thread::sleep(LOOK_AGAIN);
+            }
+            // One that nothing stops is asked, and says so.
+            running.stop.store(running.stop.load(Ordering::Acquire) || !producer.is_finished(), Ordering::Release);
             let (producer, ended) = producer.join().map_err(|_| "a producer panicked")?;
             self.producers.push(producer);
             ends.push(ended?);
