@@ -32,9 +32,10 @@ use crate::descriptors;
 use crate::fetch::convert::Conversions;
 use crate::fetch::session::FetchSessions;
 use crate::logging::lifecycle;
+use crate::maintenance::reports;
 use crate::node::{Node, ProducerIds};
 use crate::replica::directories::Directories;
-use crate::replica::{self, Replicas, TopicSettings};
+use crate::replica::{Replicas, TopicSettings};
 use crate::server::{self, BoundListener};
 
 /// How long requests under way may take to end at a shutdown.
@@ -185,7 +186,7 @@ pub(crate) async fn start(config: ServerConfig, disk: Arc<dyn Disk>) -> Result<B
     Ok(Broker {
         server: tokio::spawn(server::serve(Arc::clone(&node), listeners, shares.connections, stopped.clone())),
         maintenance: tokio::spawn(crate::maintenance::run(Arc::clone(&node), disk, stopped.clone())),
-        reporter: tokio::spawn(replica::report(Arc::clone(&node), stopped.clone())),
+        reporter: tokio::spawn(reports::report(Arc::clone(&node), stopped.clone())),
         follower,
         node,
         stop,

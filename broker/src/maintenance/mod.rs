@@ -2,6 +2,8 @@
 //! forget producers. One task, one second's step; the work itself runs on disk threads. When an append finds no room
 //! retention does not wait for its time, and deleted files go at once.
 
+pub(crate) mod reports;
+
 use std::sync::Arc;
 use std::time::Duration;
 

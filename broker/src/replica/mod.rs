@@ -10,7 +10,7 @@ pub mod health;
 pub mod leader;
 mod parallel;
 pub mod partition;
-mod reports;
+mod placement;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -30,8 +30,6 @@ use uuid::Uuid;
 use directories::Directories;
 use parallel::in_parallel;
 use partition::{Partition, PartitionError};
-
-pub use reports::report;
 
 /// The configuration a topic's logs act on, as the metadata and this broker's own settings make it.
 pub trait TopicSettings: Send + Sync + std::fmt::Debug {

@@ -14,7 +14,6 @@ use milena_metadata::decide::Operation;
 use tokio::sync::watch;
 use uuid::Uuid;
 
-use super::Replicas;
 use crate::node::Node;
 
 /// How long one report may take, and how long to wait after one that failed.
@@ -24,13 +23,13 @@ const BACKOFF: Duration = Duration::from_secs(1);
 const ASSIGNMENTS_MAX: usize = 2000;
 
 /// Reports until `stop` turns true. Owned by `Broker`.
-pub async fn report(node: Arc<Node>, mut stop: watch::Receiver<bool>) {
+pub(crate) async fn report(node: Arc<Node>, mut stop: watch::Receiver<bool>) {
     let replicas = &node.replicas;
-    let mut failures = replicas.directories.failures();
+    let mut failures = replicas.directories().failures();
     let mut reported = Vec::new();
     loop {
         let failed = replicas.fail_what_lies_offline();
-        let told = replicas.told_where_all_lie(&node).await && {
+        let told = told_where_all_lie(&node).await && {
             let is_news = failed.iter().any(|id| !reported.contains(id));
             !is_news || told_of_failures(&node, failed.clone()).await
         };
@@ -40,7 +39,7 @@ pub async fn report(node: Arc<Node>, mut stop: watch::Receiver<bool>) {
         tokio::select! {
             _ = stop.wait_for(|stop| *stop) => return,
             () = failures.next() => {}
-            () = replicas.placed.notified() => {}
+            () = replicas.placed().notified() => {}
             () = tokio::time::sleep(BACKOFF), if !told => {}
         }
     }
@@ -55,48 +54,21 @@ async fn told_of_failures(node: &Node, failed: Vec<Uuid>) -> bool {
     node.submit(Operation::BrokerHeartbeat { version: 1, request }, TIMEOUT).await.is_ok()
 }
 
-impl Replicas {
-    /// The partitions of failed log dirs go offline: whoever waits for them is told. Answers the ids of these log dirs.
-    fn fail_what_lies_offline(&self) -> Vec<Uuid> {
-        let directories = &self.directories;
-        if !directories.any_offline() {
-            return Vec::new();
+/// Whether the controller knows by now where every replica of this broker lies.
+async fn told_where_all_lie(node: &Node) -> bool {
+    let mut misplaced = node.replicas.misplaced();
+    while !misplaced.is_empty() {
+        let later = misplaced.split_off(misplaced.len().min(ASSIGNMENTS_MAX));
+        let request = AssignReplicasToDirsRequest::default()
+            .with_broker_id(BrokerId(node.id))
+            .with_broker_epoch(node.broker_epoch)
+            .with_directories(by_directory(misplaced));
+        if node.submit(Operation::AssignReplicasToDirs { version: 0, request }, TIMEOUT).await.is_err() {
+            return false;
         }
-        for partition in self.all().iter().filter(|partition| partition.is_offline()) {
-            partition.fail();
-        }
-        let offline = directories.iter().filter(|directory| directory.health.is_offline() && !directory.id.is_nil());
-        offline.map(|directory| directory.id).collect()
+        misplaced = later;
     }
-
-    /// Whether the controller knows by now where every replica of this broker lies.
-    async fn told_where_all_lie(&self, node: &Node) -> bool {
-        let mut misplaced = self.misplaced();
-        while !misplaced.is_empty() {
-            let later = misplaced.split_off(misplaced.len().min(ASSIGNMENTS_MAX));
-            let request = AssignReplicasToDirsRequest::default()
-                .with_broker_id(BrokerId(node.id))
-                .with_broker_epoch(node.broker_epoch)
-                .with_directories(by_directory(misplaced));
-            if node.submit(Operation::AssignReplicasToDirs { version: 0, request }, TIMEOUT).await.is_err() {
-                return false;
-            }
-            misplaced = later;
-        }
-        true
-    }
-
-    /// Log dir, topic and index of the partitions that the metadata has in another log dir, or in none.
-    fn misplaced(&self) -> Vec<(Uuid, Uuid, i32)> {
-        let image = self.image();
-        let misplaced = self.all().into_iter().filter_map(|partition| {
-            let actual = self.directories.get(partition.log_dir).id;
-            let index = partition.topic_partition.partition;
-            let assigned = image.topics.partition_by_id(partition.topic_id, index)?.directory(self.local)?;
-            (assigned != actual).then_some((actual, partition.topic_id, index))
-        });
-        misplaced.collect()
-    }
+    true
 }
 
 fn by_directory(misplaced: Vec<(Uuid, Uuid, i32)>) -> Vec<DirectoryData> {
