@@ -7,6 +7,7 @@
 mod find;
 mod indexes;
 mod recent;
+mod times;
 mod verified;
 
 use std::io;
@@ -28,6 +29,7 @@ use crate::time_index::{self, TimeIndexEntry};
 use crate::transaction_index;
 
 use recent::{Recent, RecentBatch};
+use times::{NO_TIMES, Times};
 use verified::Verified;
 
 pub(crate) const LOG: &str = ".log";
@@ -97,17 +99,6 @@ struct State {
     recent: Recent,
     verified: Verified,
 }
-
-#[derive(Clone, Copy, Debug)]
-struct Times {
-    /// Largest timestamp so far, -1 if none, and the batch that holds it.
-    largest: TimeIndexEntry,
-    /// Timestamp of the last entry of the time index, -1 if none.
-    last_entry: Timestamp,
-}
-
-const NO_TIMES: Times =
-    Times { largest: TimeIndexEntry { timestamp: NO_TIMESTAMP, relative_offset: 0 }, last_entry: NO_TIMESTAMP };
 
 /// A batch in a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,18 +1,17 @@
-//! Finding a batch by offset or timestamp, and the end of a segment: index first, then a walk over the headers behind it.
+//! Finding a batch by offset, and the end of a segment: index first, then a walk over the headers behind it.
 //!
 //! To a search an index is a hint: one that points elsewhere than at a batch costs a longer walk, never a wrong answer. The end of the segment is stricter,
 //! because a log is opened by it: there an index that does not fit is `Corrupt`. Source: `LogSegment.translateOffset`, `findOffsetByTimestamp`.
 
 use milena_protocol::compression::Codec;
 use milena_protocol::record_batch::BatchHeader;
-use milena_protocol::types::{NO_LEADER_EPOCH, Offset, Timestamp};
+use milena_protocol::types::{NO_LEADER_EPOCH, Offset};
 
 use super::recent::RecentFind;
 use super::{BatchPosition, LOG, Segment};
 use crate::error::{CorruptFile, ReadError};
 use crate::offset_index;
 use crate::scan::HeaderScan;
-use crate::time_index;
 
 impl Segment {
     /// The first batch that ends at `target` or later, looking only at the first `limit` bytes.
@@ -115,20 +114,5 @@ impl Segment {
                 None => return Ok(None),
             }
         }
-    }
-
-    /// Where to look for records of `timestamp` or later, at offset `start` or later.
-    pub(crate) fn position_for_timestamp(&self, timestamp: Timestamp, start: Offset) -> Result<u64, ReadError> {
-        let entries = self.state.lock().time_entries_written;
-        let written = if entries == 0 { None } else { time_index::lookup(&self.time_index_bytes()?, timestamp) };
-        let pending = {
-            let state = self.state.lock();
-            let above = state.pending_times.partition_point(|entry| entry.timestamp <= timestamp);
-            above.checked_sub(1).and_then(|index| state.pending_times.get(index).copied())
-        };
-        let relative = pending.or(written).map_or(0, |entry| entry.relative_offset);
-        let target = start.max(self.base_offset + i64::from(relative));
-        // The batch that holds the entry's timestamp lies below; the first one after it that can match is at or above.
-        Ok(self.find(target, self.size())?.map_or(self.size(), |found| found.position))
     }
 }

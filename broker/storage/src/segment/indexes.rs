@@ -6,9 +6,7 @@
 use std::io;
 use std::sync::Arc;
 
-use milena_protocol::types::{Offset, Timestamp};
-
-use super::{INDEX, NO_TIMES, Segment, TIME_INDEX, TRANSACTION_INDEX, Times};
+use super::{INDEX, Segment, TIME_INDEX, TRANSACTION_INDEX};
 use crate::descriptors::Slot;
 use crate::disk::Open;
 use crate::error::DiskError;
@@ -20,33 +18,6 @@ use crate::transaction_index::{self, AbortedTransaction};
 const PENDING_ENTRIES_MAX: usize = 1024;
 
 impl Segment {
-    pub(super) fn times(&self) -> Result<Times, DiskError> {
-        let entries_written = {
-            let state = self.state.lock();
-            match state.times {
-                Some(times) => return Ok(times),
-                None => state.time_entries_written,
-            }
-        };
-        let mut times = NO_TIMES;
-        if entries_written > 0 {
-            let bytes = self.time_index_bytes()?;
-            let last = time_index::valid_entries(&bytes).checked_sub(1);
-            if let Some(entry) = last.and_then(|last| time_index::entry(&bytes, last)) {
-                times = Times { largest: entry, last_entry: entry.timestamp };
-            }
-        }
-        self.state.lock().times = Some(times);
-        Ok(times)
-    }
-
-    /// Largest timestamp and the last offset of the batch that holds it, as far as the segment knows.
-    pub(crate) fn largest_timestamp(&self) -> Result<Option<(Timestamp, Offset)>, DiskError> {
-        let largest = self.times()?.largest;
-        let offset = self.base_offset + i64::from(largest.relative_offset);
-        Ok((largest.timestamp >= 0).then_some((largest.timestamp, offset)))
-    }
-
     pub(super) fn offset_index_bytes(&self) -> Result<Arc<[u8]>, DiskError> {
         self.index_bytes(&self.offset_index, INDEX, |bytes| {
             offset_index::valid_entries(bytes) * offset_index::ENTRY_BYTES
@@ -143,17 +114,6 @@ impl Segment {
         };
         self.write_indexes()?;
         Ok(waits)
-    }
-
-    /// The time index ends with the largest timestamp, as after a roll or a clean stop.
-    pub(crate) fn note_largest_timestamp(&self) -> Result<(), DiskError> {
-        let times = self.times()?;
-        if times.largest.timestamp > times.last_entry {
-            let mut state = self.state.lock();
-            state.pending_times.push(times.largest);
-            state.times = Some(Times { last_entry: times.largest.timestamp, ..times });
-        }
-        Ok(())
     }
 
     /// Add aborted transactions to `.txnindex`. Answers its length before.
