@@ -36,7 +36,10 @@ impl Limit {
             }
             let _ = fs::remove_dir(&dir);
         }
-        println!("no memory cgroup can be made here: the address space is limited instead");
+        #[expect(clippy::print_stdout, reason = "which of the two limits was judged")]
+        {
+            println!("no memory cgroup can be made here: the address space is limited instead");
+        }
         // The allocator would reserve 64 MB of addresses for each thread.
         let shell = format!("export MALLOC_ARENA_MAX=2; ulimit -v {}", LIMIT_BYTES / 1024);
         Self { shell, cgroup: None }
@@ -136,9 +139,13 @@ fn lives_through_all_of_it_in_512_mb() {
         thread::sleep(Duration::from_millis(50));
     }
     let large = attacks.split_off(5);
-    large.into_iter().for_each(|produced| produced.join().unwrap());
+    for produced in large {
+        produced.join().unwrap();
+    }
     over.store(true, Ordering::Relaxed);
-    attacks.into_iter().for_each(|attack| attack.join().unwrap());
+    for attack in attacks {
+        attack.join().unwrap();
+    }
 
     let most = broker.status("VmHWM");
     println!("at most {} MB were resident", most >> 20);
