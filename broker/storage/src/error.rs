@@ -29,8 +29,13 @@ impl DiskError {
     /// Whether something is used up (room, quota, descriptors) while the disk itself is sound: it works again when there is more.
     pub fn is_full(&self) -> bool {
         let used_up = [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded, io::ErrorKind::FileTooLarge];
+        used_up.contains(&self.source.kind()) || self.is_out_of_descriptors()
+    }
+
+    /// Whether a file could not be opened for want of descriptors, so that nothing was written.
+    pub fn is_out_of_descriptors(&self) -> bool {
         // EMFILE and ENFILE have no kind of their own.
-        used_up.contains(&self.source.kind()) || matches!(self.source.raw_os_error(), Some(23 | 24))
+        matches!(self.source.raw_os_error(), Some(23 | 24))
     }
 
     /// Whether the device or its file system is broken, whatever was asked of it: EIO and its kin.

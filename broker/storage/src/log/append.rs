@@ -249,7 +249,10 @@ impl Log {
         let active = Arc::clone(self.active());
         let has_markers = batches(records).flatten().any(|batch| batch.header().attributes.is_control());
         if !has_markers {
-            active.append(records, self.config.index_interval_bytes).map_err(|error| self.failed_append(error))?;
+            active.append(records, self.config.index_interval_bytes).map_err(|error| {
+                // There is nothing to cut, and no descriptor to cut it with.
+                if error.is_out_of_descriptors() { self.refused(error) } else { self.failed_append(error) }
+            })?;
             for batch in batches(records).flatten() {
                 replay::apply(&mut self.producers, batch.header(), None);
             }
