@@ -6,6 +6,7 @@
 //! Opening changes nothing that opening again would not change in the same way; a crash at any moment of it is harmless.
 //! `leftovers` finishes what was interrupted, `rebuild` verifies a segment, `snapshots` finds where producer state starts. Source: `LogLoader`.
 
+mod fits;
 mod leftovers;
 mod rebuild;
 mod snapshots;
@@ -28,6 +29,7 @@ use crate::replay::{apply, replay, walk_headers};
 use crate::segment::{INDEX, LOG, Place, SNAPSHOT, Segment, SegmentFiles, TIME_INDEX, TRANSACTION_INDEX};
 use crate::transaction_index::AbortedTransaction;
 
+use fits::epochs_fit;
 use rebuild::has_sound_indexes;
 use snapshots::snapshot_name;
 
@@ -164,7 +166,14 @@ impl Loader<'_> {
         let mut producers = ProducerState::default();
         let mut log_end_offset = match segments.last() {
             None => open.log_start_offset.max(0),
-            Some(last) if first_unflushed == segments.len() => self.clean_end(last)?,
+            Some(last) if first_unflushed == segments.len() => {
+                let end = self.clean_end(last)?;
+                if !epochs_fit(&leader_epochs, &segments, end)? {
+                    leader_epochs = epochs_of(&segments)?;
+                    leader_epochs_changed = true;
+                }
+                end
+            }
             Some(_) => {
                 let mut tail = Tail {
                     segments: &mut segments,
@@ -206,7 +215,7 @@ impl Loader<'_> {
         leader_epochs_changed |= leader_epochs.truncate_from_start(log_start_offset);
         if first_unflushed >= files.len() {
             self.drop_snapshots(&mut snapshots, log_end_offset)?;
-            let (state, from) = self.newest_snapshot(&mut snapshots, log_end_offset)?;
+            let (state, from) = self.newest_snapshot(&mut snapshots, log_end_offset, &segments)?;
             producers = state;
             replay(&segments, from.max(first_base), log_end_offset, |header, marker| {
                 apply(&mut producers, header, marker)
@@ -233,29 +242,29 @@ impl Loader<'_> {
         })
     }
 
-    /// Epochs from the checkpoint; read from the log again where that is missing or not to be understood.
+    /// Epochs from the checkpoint, up to the segments that are verified; read from the log again where that is missing, not to be understood or of another log.
     fn leader_epochs(
         &mut self,
         listing: &[DirEntry],
         segments: &[Arc<Segment>],
         first_unflushed: usize,
     ) -> Result<(LeaderEpochs, bool), StorageError> {
+        let known = segments.get(..first_unflushed).unwrap_or_default();
         let path = self.open.dir.join(LEADER_EPOCH_CHECKPOINT);
         if listing.iter().any(|entry| entry.name == LEADER_EPOCH_CHECKPOINT) {
             let bytes = self.place.disk().read(&path).map_err(DiskError::new("read", &path))?;
-            if let Ok(epochs) = checkpoint::decode_epochs(&bytes)
+            if let Ok(mut epochs) = checkpoint::decode_epochs(&bytes)
                 && !bytes.is_empty()
             {
-                return Ok((epochs, false));
+                let Some(unflushed) = segments.get(first_unflushed) else { return Ok((epochs, false)) };
+                // What follows is read from the batches again.
+                let changed = epochs.truncate_from_end(unflushed.base_offset());
+                if epochs_fit(&epochs, known, unflushed.base_offset())? {
+                    return Ok((epochs, changed));
+                }
             }
         }
-        let mut epochs = LeaderEpochs::default();
-        for segment in segments.iter().take(first_unflushed) {
-            walk_headers(segment, 0, |_, header| {
-                assign_newer(&mut epochs, header);
-                Ok(())
-            })?;
-        }
+        let epochs = epochs_of(known)?;
         let changed = !epochs.entries().is_empty();
         Ok((epochs, changed))
     }
@@ -279,9 +288,9 @@ impl Loader<'_> {
         let first_base = first.base_offset();
         // Snapshots behind this point are made again: the bytes they sum up may be cut.
         self.drop_snapshots(tail.snapshots, first_base)?;
-        let (state, from) = self.newest_snapshot(tail.snapshots, first_base)?;
-        *tail.producers = state;
         let known = tail.segments.get(..tail.first_unflushed).unwrap_or_default();
+        let (state, from) = self.newest_snapshot(tail.snapshots, first_base, known)?;
+        *tail.producers = state;
         let oldest = known.first().map_or(first_base, |segment| segment.base_offset());
         replay(known, from.max(oldest), first_base, |header, marker| apply(tail.producers, header, marker))?;
         // A snapshot of an older place is dropped below as a stray one: what was read from it must be found again.
@@ -396,6 +405,18 @@ struct Tail<'a> {
     producers: &'a mut ProducerState,
     leader_epochs: &'a mut LeaderEpochs,
     leader_epochs_changed: &'a mut bool,
+}
+
+/// Epochs as the batches tell them.
+fn epochs_of(segments: &[Arc<Segment>]) -> Result<LeaderEpochs, ReadError> {
+    let mut epochs = LeaderEpochs::default();
+    for segment in segments {
+        walk_headers(segment, 0, |_, header| {
+            assign_newer(&mut epochs, header);
+            Ok(())
+        })?;
+    }
+    Ok(epochs)
 }
 
 fn assign_newer(epochs: &mut LeaderEpochs, header: &BatchHeader) -> bool {

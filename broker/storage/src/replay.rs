@@ -41,6 +41,16 @@ pub(crate) fn replay<T>(
     Ok(())
 }
 
+/// The header of the batch that holds `offset`, or of the next one in its segment.
+pub(crate) fn header_at(segments: &[Arc<Segment>], offset: Offset) -> Result<Option<BatchHeader>, ReadError> {
+    let index = segments.partition_point(|segment| segment.base_offset() <= offset).saturating_sub(1);
+    let Some(segment) = segments.get(index) else { return Ok(None) };
+    let Some(found) = segment.find(offset, segment.size())? else { return Ok(None) };
+    let file = segment.log_file()?;
+    let header = HeaderScan::new(&*file, found.position, found.position + found.size).next();
+    Ok(header.map_err(|error| error.at(&segment.path(LOG)))?.map(|(_, header)| header))
+}
+
 pub(crate) fn walk_headers(
     segment: &Segment,
     position: u64,

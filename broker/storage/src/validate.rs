@@ -50,12 +50,12 @@ const FIRST_PRODUCE_WITH_ZSTD: i16 = 7;
 const DECOMPRESSED_BYTES_MAX: usize = 100 * 1024 * 1024;
 /// What every thread may decompress whenever it likes. Batches that become larger wait for each other: what a few small
 /// ones decompress to must not fill the memory.
-const DECOMPRESSED_BYTES_AT_ONCE: usize = 8 * 1024 * 1024;
+pub(crate) const DECOMPRESSED_BYTES_AT_ONCE: usize = 8 * 1024 * 1024;
 /// The largest buffer for decompressed records that a thread keeps for the next batch.
 const SCRATCH_BYTES_KEPT: usize = 4 * 1024 * 1024;
 
-/// Held by the thread that validates a batch above [`DECOMPRESSED_BYTES_AT_ONCE`].
-static LARGE_BATCH: Mutex<()> = Mutex::new(());
+/// Held by the thread that validates a batch above [`DECOMPRESSED_BYTES_AT_ONCE`], or looks for a timestamp in it.
+pub(crate) static LARGE_BATCH: Mutex<()> = Mutex::new(());
 
 thread_local! {
     static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };

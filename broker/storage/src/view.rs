@@ -5,14 +5,15 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use milena_protocol::compression::decompress;
+use milena_protocol::compression::{CompressionError, decompress};
 use milena_protocol::file_range::{FileRange, FileSource};
 use milena_protocol::legacy::message_set::{MessageRecord, MessageSetError, MessageView};
 use milena_protocol::record_batch::{BatchError, BatchHeader, BatchView};
 use milena_protocol::records::records;
 use milena_protocol::types::{LeaderEpoch, NO_LEADER_EPOCH, Offset, Timestamp};
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 
 use crate::disk::DiskFile;
 use crate::error::{CorruptFile, DiskError, OffsetOutOfRange, ReadError};
@@ -20,9 +21,14 @@ use crate::leader_epochs::{EpochEndOffset, LeaderEpochs};
 use crate::scan::HeaderScan;
 use crate::segment::{LOG, Segment};
 use crate::transaction_index::{self, AbortedTransaction};
+use crate::validate::{DECOMPRESSED_BYTES_AT_ONCE, LARGE_BATCH};
 
-/// Records of one batch may take this much memory while a timestamp is looked for in them.
+/// Records of one batch may take this much memory while a timestamp is looked for in them; large ones wait for each other.
 const DECOMPRESSED_BYTES_MAX: usize = 1 << 28;
+
+/// Batches that are looked into at once: each may be decompressed, and anybody may ask for a timestamp.
+static LOOK_UPS: [Mutex<()>; 4] = [const { Mutex::new(()) }; 4];
+static NEXT_LOOK_UP: AtomicUsize = AtomicUsize::new(0);
 
 /// What a read found.
 #[derive(Clone, Debug, Default)]
@@ -438,6 +444,7 @@ fn first_record(
         if !wanted(&header) {
             continue;
         }
+        let _place = LOOK_UPS[NEXT_LOOK_UP.fetch_add(1, Ordering::Relaxed) % LOOK_UPS.len()].lock();
         let corrupt = |reason: String| CorruptFile { path: segment.path(LOG), position, reason };
         let undecodable = |reason: String| ReadError::Undecodable(corrupt(reason));
         let bytes = read_batch(segment, &*file, position, &header)?;
@@ -454,7 +461,13 @@ fn first_record(
             return Err(corrupt("the batch has a wrong checksum".to_owned()).into());
         }
         let codec = header.attributes.codec().map_err(|id| undecodable(format!("unknown codec {id}")))?;
-        let decompressed = decompress(codec, batch.record_bytes(), DECOMPRESSED_BYTES_MAX);
+        let (_alone, decompressed) = match decompress(codec, batch.record_bytes(), DECOMPRESSED_BYTES_AT_ONCE) {
+            Err(CompressionError::TooLarge { .. }) => {
+                let alone = LARGE_BATCH.lock();
+                (Some(alone), decompress(codec, batch.record_bytes(), DECOMPRESSED_BYTES_MAX))
+            }
+            decompressed => (None, decompressed),
+        };
         let plain = decompressed.map_err(|error| undecodable(error.to_string()))?;
         for record in records(&plain, header.records_count) {
             let record = record.map_err(|error| undecodable(error.to_string()))?;
@@ -478,7 +491,17 @@ fn first_in_message(
 ) -> Result<Option<TimestampOffset>, MessageSetError> {
     let message = MessageView::parse(bytes).map_err(MessageSetError::Frame)?;
     message.check_crc()?;
-    for record in message.records(DECOMPRESSED_BYTES_MAX, &mut Vec::new())? {
+    let (_alone, mut large);
+    let mut small = Vec::new();
+    let records = match message.records(DECOMPRESSED_BYTES_AT_ONCE, &mut small) {
+        Err(MessageSetError::DecompressedTooLarge { .. }) => {
+            _alone = LARGE_BATCH.lock();
+            large = Vec::new();
+            message.records(DECOMPRESSED_BYTES_MAX, &mut large)?
+        }
+        records => records?,
+    };
+    for record in records {
         let MessageRecord { offset, timestamp, .. } = record?;
         let found = TimestampOffset { timestamp, offset, leader_epoch: NO_LEADER_EPOCH };
         if matches(&found) {

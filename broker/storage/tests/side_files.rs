@@ -153,14 +153,24 @@ fn time_indexes_do_not_decide_what_is_there() {
 }
 
 #[test]
-fn leader_epochs_are_read_from_the_log_where_their_file_cannot_be_read() {
+fn leader_epochs_are_read_from_the_log_where_their_file_cannot_be_read_or_is_of_another_log() {
     every_file("leader-epoch-checkpoint", &[Damage::Deleted, Damage::Emptied, Damage::Garbage]);
+    let half = (BATCHES / 2).to_string();
+    let written = |entries: &str| format!("0\n{}\n{entries}", entries.lines().count());
+    let others =
+        ["0 0\n", "1 0\n", "0 0\n1 7\n", "0 0\n1 39\n", "0 0\n7 30\n", "0 0\n1 20\n2 30\n", "0 5\n1 10\n3 15\n"];
+    for is_clean in [true, false] {
+        for other in others {
+            let disk = self::written(is_clean);
+            let other = written(other);
+            assert!(!other.ends_with(&format!("1 {half}\n")));
+            disk.set_bytes(&Path::new(DIR).join("leader-epoch-checkpoint"), other.as_bytes());
+            check(&disk, is_clean, &format!("{other:?}, clean stop: {is_clean}"));
+        }
+    }
 }
 
 #[test]
 fn producers_are_known_without_their_snapshots() {
-    every_file(
-        ".snapshot",
-        &[Damage::Deleted, Damage::Emptied, Damage::CutInHalf, Damage::CutInsideAnEntry, Damage::Garbage],
-    );
+    every_file(".snapshot", &ALL);
 }

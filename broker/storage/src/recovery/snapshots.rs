@@ -8,7 +8,8 @@ use std::sync::Arc;
 use milena_protocol::types::Offset;
 
 use super::Loader;
-use crate::error::DiskError;
+use super::fits::producers_fit;
+use crate::error::{DiskError, StorageError};
 use crate::producer_state::ProducerState;
 use crate::segment::{SNAPSHOT, Segment};
 use crate::snapshot;
@@ -27,17 +28,21 @@ impl Loader<'_> {
         Ok(())
     }
 
-    /// State and offset of the newest snapshot not above `offset` that can be read; those that cannot are removed.
+    /// State and offset of the newest snapshot not above `offset` that can be read and is of this log; others are removed.
     pub(super) fn newest_snapshot(
         &mut self,
         snapshots: &mut BTreeSet<Offset>,
         offset: Offset,
-    ) -> Result<(ProducerState, Offset), DiskError> {
+        segments: &[Arc<Segment>],
+    ) -> Result<(ProducerState, Offset), StorageError> {
+        let expiration_ms = self.open.producer_id_expiration_ms;
+        let expired_before = self.open.now.saturating_sub(expiration_ms);
         while let Some(&newest) = snapshots.range(..=offset).next_back() {
             let path = self.place.path(newest, SNAPSHOT);
             let bytes = self.place.disk().read(&path).map_err(DiskError::new("read", &path))?;
-            if let Ok(entries) = snapshot::decode(&bytes) {
-                let expiration_ms = self.open.producer_id_expiration_ms;
+            if let Ok(entries) = snapshot::decode(&bytes)
+                && producers_fit(&entries, segments, newest, expired_before)?
+            {
                 return Ok((ProducerState::from_snapshot(entries, self.open.now, expiration_ms), newest));
             }
             snapshots.remove(&newest);
