@@ -185,7 +185,7 @@ impl Running {
     async fn send(&self, frame: &[u8]) -> Option<Vec<u8>> {
         remember(frame);
         let local = self.broker.addresses()[0];
-        let connection = ConnectionInfo { listener: Arc::from("PLAINTEXT"), peer: local, local };
+        let connection = ConnectionInfo { listener: Arc::from("PLAINTEXT"), peer: local, local, seat: None };
         let is_fetch = frame.starts_with(&(ApiKey::Fetch as i16).to_be_bytes());
         let patience = Duration::from_millis(if is_fetch { 2 } else { 2_000 });
         tokio::time::timeout(patience, async {

@@ -167,9 +167,14 @@ impl Seat {
         Some(Answering { seat: Arc::clone(self), bytes })
     }
 
+    /// Whether the answers that clients have not taken leave room for another.
+    pub fn has_room_for_an_answer(&self) -> bool {
+        !self.memory.answers_full.load(Ordering::Relaxed)
+    }
+
     /// Waits until the answers that clients have not taken leave room for another. Cancel-safe.
     pub async fn room_for_an_answer(&self) {
-        if !self.memory.answers_full.load(Ordering::Relaxed) {
+        if self.has_room_for_an_answer() {
             return;
         }
         let _waiting = Unanswered::new(&self.memory);
@@ -177,7 +182,7 @@ impl Seat {
         loop {
             let mut notified = std::pin::pin!(self.memory.answers_have_room.notified());
             notified.as_mut().enable();
-            if !self.memory.answers_full.load(Ordering::Relaxed) {
+            if self.has_room_for_an_answer() {
                 return;
             }
             notified.await;

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use milena_net::Seat;
 use milena_protocol::Offset;
 use milena_protocol::file_range::Chunk;
 use milena_protocol::legacy::message_set::Magic;
@@ -17,7 +18,7 @@ use milena_protocol::legacy::message_set_down::{
     DOWN_CONVERTED_BYTES_MAX, DownConvertError, DownConverted, down_convert,
 };
 use milena_storage::error::DiskError;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::warm::{self, ColdReadError};
 use crate::replica::partition::{FetchSpec, Fetched, Partition, PartitionError};
@@ -27,6 +28,8 @@ use crate::replica::partition::{FetchSpec, Fetched, Partition, PartitionError};
 pub const ANSWER_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Conversions that run at once in the whole process.
 const AT_ONCE: usize = 2;
+/// Answers of converted records that are made at once: what was made counts as an answer only when it is whole.
+const ANSWERS_AT_ONCE: usize = 4;
 /// Offset and size of a message, which its size does not count.
 const OVERHEAD_BYTES: usize = 12;
 
@@ -47,16 +50,31 @@ pub enum ConvertError {
 /// The conversions of all connections.
 #[derive(Debug)]
 pub struct Conversions {
-    running: Semaphore,
+    running: Arc<Semaphore>,
+    answers: Semaphore,
 }
 
 impl Default for Conversions {
     fn default() -> Self {
-        Self { running: Semaphore::new(AT_ONCE) }
+        Self { running: Arc::new(Semaphore::new(AT_ONCE)), answers: Semaphore::new(ANSWERS_AT_ONCE) }
     }
 }
 
 impl Conversions {
+    /// Waits until an answer may be made; to be held until it is. There was room when the request came, but many may
+    /// have waited for records or for their turn since, and all that they are answered at once must not fill the memory.
+    pub async fn answer(&self, seat: Option<&Seat>) -> Result<SemaphorePermit<'_>, ConvertError> {
+        loop {
+            if let Some(seat) = seat {
+                seat.room_for_an_answer().await;
+            }
+            let permit = self.answers.acquire().await.map_err(|_| ConvertError::Ended)?;
+            if seat.is_none_or(Seat::has_room_for_an_answer) {
+                return Ok(permit);
+            }
+        }
+    }
+
     /// The records that `fetched` found from `spec.fetch_offset` on, whole messages; if the format has no words for them,
     /// the first behind them that it has words for; empty if there is none below the high watermark.
     ///
@@ -95,8 +113,10 @@ impl Conversions {
         magic: Magic,
         offset: Offset,
     ) -> Result<io::Result<Result<DownConverted, DownConvertError>>, ConvertError> {
-        let _permit = self.running.acquire().await.map_err(|_| ConvertError::Ended)?;
+        let permit = Arc::clone(&self.running).acquire_owned().await.map_err(|_| ConvertError::Ended)?;
         let work = move || {
+            // Kept to the end of the work, also if the connection has ended before.
+            let _permit = permit;
             let bytes = match chunk {
                 Chunk::Bytes(bytes) => bytes,
                 Chunk::File(range) => {

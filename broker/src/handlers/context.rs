@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::{BufMut, BytesMut};
+use milena_net::Seat;
 use milena_protocol::api;
 use milena_protocol::frame::put_response_header;
 
@@ -19,6 +20,8 @@ pub struct ConnectionInfo {
     pub peer: SocketAddr,
     /// The address of ours that the peer reached.
     pub local: SocketAddr,
+    /// Its part of the memory that all connections share; a test may have none.
+    pub seat: Option<Arc<Seat>>,
 }
 
 /// One request's surroundings.

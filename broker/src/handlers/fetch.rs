@@ -85,9 +85,12 @@ pub(super) async fn handle(context: &Context<'_>, body: BytesMut) -> Reply {
         Ok(begun) => begun,
         Err(error) => return respond(context, FetchResponse { error_code: error.code(), ..empty_response() }),
     };
-    let rows = match converted::magic(context.version) {
+    let (rows, _being_made) = match converted::magic(context.version) {
         Some(magic) => converted::read(context, &request, magic, &wanted).await,
-        None => make_ready(read_when_ready(context, &request, isolation, &wanted, deadline(&request)).await).await,
+        None => {
+            let rows = read_when_ready(context, &request, isolation, &wanted, deadline(&request)).await;
+            (make_ready(rows).await, None)
+        }
     };
     finish(context, kind, rows)
 }

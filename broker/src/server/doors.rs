@@ -142,13 +142,15 @@ impl Doors {
     pub(super) async fn accept(self: Arc<Self>, listener: Arc<str>, socket: Listener, mut stop: watch::Receiver<bool>) {
         static REJECTED: Limited = Limited::new();
         let mut connections = JoinSet::new();
+        // Not begun anew when another connection ends: one that was accepted may wait in it.
+        let mut next = std::pin::pin!(self.next(&listener, &socket));
         loop {
-            let accepted = tokio::select! {
+            let (accepted, info) = tokio::select! {
                 _ = stop.wait_for(|stop| *stop) => break,
                 Some(_) = connections.join_next() => continue,
-                accepted = self.next(&listener, &socket) => accepted,
+                accepted = &mut next => accepted,
             };
-            let (accepted, info) = accepted;
+            next.set(self.next(&listener, &socket));
             match self.admit(&accepted, &listener, info.peer.ip()) {
                 Ok(slot) => {
                     let (node, stop) = (Arc::clone(&self.node), stop.clone());
@@ -169,8 +171,8 @@ impl Doors {
         while connections.join_next().await.is_some() {}
     }
 
-    /// The next connection for which there is a slot, when its rate allows it. A connection that is dropped here by a
-    /// cancelled call was not served yet.
+    /// The next connection for which there is a slot, when its rate allows it. Not cancel-safe: a dropped call closes the
+    /// connection that waits in it.
     async fn next(&self, listener: &Arc<str>, socket: &Listener) -> (Accepted, ConnectionInfo) {
         static FAILED: Limited = Limited::new();
         loop {
@@ -185,7 +187,8 @@ impl Doors {
                     self.slot(listener).await;
                     let peer = incoming.peer;
                     let accepted = incoming.open(&self.memory);
-                    let info = ConnectionInfo { listener: Arc::clone(listener), peer, local: accepted.local };
+                    let (listener, seat) = (Arc::clone(listener), Some(Arc::clone(&accepted.seat)));
+                    let info = ConnectionInfo { listener, peer, local: accepted.local, seat };
                     return (accepted, info);
                 }
                 Err(error) if is_out_of_descriptors(&error) => {

@@ -74,7 +74,11 @@ impl Client {
     pub(crate) fn produce(&mut self, topic: &str, value: &[u8]) -> i64 {
         let mut builder = BatchBuilder::new();
         builder.append(1_000, None, Some(value), []);
-        let records = builder.build().unwrap().freeze();
+        self.produce_batch(topic, builder.build().unwrap().freeze())
+    }
+
+    /// Appends a batch and returns its offset.
+    pub(crate) fn produce_batch(&mut self, topic: &str, records: Bytes) -> i64 {
         let data = PartitionProduceData::default().with_index(0).with_records(Some(records));
         let topic = TopicProduceData::default().with_name(topic_name(topic)).with_partition_data(vec![data]);
         let request = ProduceRequest::default().with_acks(-1).with_timeout_ms(30_000).with_topic_data(vec![topic]);
@@ -132,7 +136,7 @@ pub(crate) fn large_question(times: usize) -> Vec<u8> {
     frame(ApiKey::DescribeConfigs, 4, &request).to_vec()
 }
 
-fn frame<T: Encodable>(key: ApiKey, version: i16, request: &T) -> BytesMut {
+pub(crate) fn frame<T: Encodable>(key: ApiKey, version: i16, request: &T) -> BytesMut {
     let header = RequestHeader::default()
         .with_request_api_key(key as i16)
         .with_request_api_version(version)
@@ -149,6 +153,6 @@ fn text(text: &str) -> StrBytes {
     StrBytes::from_string(text.to_owned())
 }
 
-fn topic_name(name: &str) -> TopicName {
+pub(crate) fn topic_name(name: &str) -> TopicName {
     TopicName(text(name))
 }

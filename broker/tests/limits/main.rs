@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "the helpers of a test may panic, too")]
 
+mod bursts;
 mod client;
 mod memory;
 mod places;

@@ -94,3 +94,17 @@ fn a_flood_of_connections_leaves_descriptors_to_the_logs() {
     assert!(said.lines().filter(|line| line.contains("Acceptor")).count() < 30, "{said}");
     assert!(!said.contains("ERROR"), "{said}");
 }
+
+/// While a connection waited for its turn, the end of any other one closed it.
+#[test]
+fn a_connection_that_is_delayed_by_the_rate_is_let_in_whoever_leaves_meanwhile() {
+    let broker = Broker::start("", &["max.connection.creation.rate=1", "quota.window.num=1"]);
+    let mut one = broker.connect();
+    one.greet();
+    one.is_greeted();
+    let mut two = broker.connect();
+    two.greet();
+    assert!(two.hears_nothing());
+    drop(one);
+    two.is_greeted();
+}

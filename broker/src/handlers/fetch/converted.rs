@@ -15,6 +15,7 @@ use milena_metadata::topic_config;
 use milena_protocol::file_range::Chunk;
 use milena_protocol::legacy::message_set::Magic;
 use milena_protocol::legacy::message_set_down::DownConvertError;
+use tokio::sync::SemaphorePermit;
 use tokio::time::Instant;
 
 use super::{Context, Row, Wanted, code_of, deadline, read_when_ready};
@@ -34,17 +35,25 @@ pub(super) fn magic(version: i16) -> Option<Magic> {
     }
 }
 
-/// The answer's rows, with their message sets.
-pub(super) async fn read(context: &Context<'_>, request: &FetchRequest, magic: Magic, wanted: &[Wanted]) -> Vec<Row> {
+/// The answer's rows, with their message sets, and what is to be held until the answer is made of them.
+pub(super) async fn read<'a>(
+    context: &Context<'a>,
+    request: &FetchRequest,
+    magic: Magic,
+    wanted: &[Wanted],
+) -> (Vec<Row>, Option<SemaphorePermit<'a>>) {
     let deadline = deadline(request);
     loop {
         let rows = read_when_ready(context, request, Isolation::ReadUncommitted, wanted, deadline).await;
         let found_bytes = rows.iter().any(|row| row.bytes() > 0);
+        let seat = context.connection.seat.as_deref();
+        let permit = if found_bytes { context.node.fetch_conversions.answer(seat).await.ok() } else { None };
         let rows = convert(context, request, magic, rows).await;
         let is_over = deadline.is_none_or(|deadline| Instant::now() >= deadline);
         if !found_bytes || is_over || rows.iter().any(|row| row.records.is_some() || row.has_news()) {
-            return rows;
+            return (rows, permit);
         }
+        drop(permit);
         // All that lies before the end is nothing to these consumers. Answered now, they would ask again at once.
         if let Some(deadline) = deadline {
             more(&rows, deadline).await;
