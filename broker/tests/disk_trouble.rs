@@ -32,6 +32,7 @@ use tokio::runtime::Runtime;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 const KAFKA_STORAGE_ERROR: i16 = 56;
+const NOT_LEADER_OR_FOLLOWER: i16 = 6;
 const LEADER_NOT_AVAILABLE: i16 = 5;
 
 /// A broker in this process; the disk outlives it.
@@ -157,17 +158,21 @@ impl Client {
 
     /// Error code and base offset.
     fn produce(&mut self, topic: &str, partition: i32, value: &[u8]) -> (i16, i64) {
-        self.send_produce(topic, partition, value);
-        let response: ProduceResponse = self.receive(ApiKey::Produce, 9);
+        self.produce_in_version(9, topic, partition, value)
+    }
+
+    fn produce_in_version(&mut self, version: i16, topic: &str, partition: i32, value: &[u8]) -> (i16, i64) {
+        self.send_produce(version, topic, partition, value);
+        let response: ProduceResponse = self.receive(ApiKey::Produce, version);
         let row = &response.responses[0].partition_responses[0];
         (row.error_code, row.base_offset)
     }
 
-    fn send_produce(&mut self, topic: &str, partition: i32, value: &[u8]) {
+    fn send_produce(&mut self, version: i16, topic: &str, partition: i32, value: &[u8]) {
         let data = PartitionProduceData::default().with_index(partition).with_records(Some(batch(value)));
         let topic = TopicProduceData::default().with_name(topic_name(topic)).with_partition_data(vec![data]);
         let request = ProduceRequest::default().with_acks(-1).with_timeout_ms(15_000).with_topic_data(vec![topic]);
-        self.send(ApiKey::Produce, 9, &request);
+        self.send(ApiKey::Produce, version, &request);
     }
 
     /// Error code, and how many bytes came.
@@ -314,7 +319,7 @@ fn a_broker_ends_with_its_last_log_dir() {
     assert_eq!(client.produce("t", 0, b"x").0, KAFKA_STORAGE_ERROR);
     eventually(&-1, || client.metadata("t", 0).1);
     disk.fail_after(0, Fault::Broken);
-    client.send_produce("t", 1, b"x");
+    client.send_produce(9, "t", 1, b"x");
     assert_eq!(broker.failed(), "all log dirs have failed");
     broker.stop();
 }
@@ -332,6 +337,7 @@ fn a_full_disk_refuses_producers_and_recovers_by_itself() {
     for _ in 0..3 {
         assert_eq!(client.produce("t", 0, b"refused").0, KAFKA_STORAGE_ERROR);
     }
+    assert_eq!(client.produce_in_version(3, "t", 0, b"refused").0, NOT_LEADER_OR_FOLLOWER, "they try that again");
     let (code, bytes) = client.fetch("t", 0, 0);
     assert_eq!((code, bytes > 0), (0, true));
     assert_eq!(client.log_dirs(), [0], "a full disk is not a broken one");

@@ -35,6 +35,9 @@ use crate::replica::partition::{AckWait, AppendFailure, Appended, Partition, Par
 
 /// First version whose records are batches.
 const BATCHES: i16 = 3;
+/// First version whose clients know KAFKA_STORAGE_ERROR. To those before it is an unknown error, with which they give the
+/// records up; told to look for the leader again they try again, as Kafka had them do up to 2.7.
+const STORAGE_ERROR: i16 = 4;
 const TOPIC_IDS: i16 = 13;
 /// First version whose answer has room for record errors and a message.
 const RECORD_ERRORS: i16 = 8;
@@ -329,8 +332,10 @@ fn answer_row(version: i16, row: Row) -> PartitionProduceResponse {
             .with_log_append_time_ms(info.log_append_time)
             .with_log_start_offset(partition.reader().log_start_offset()),
         Outcome::Refused(refusal) => {
+            let is_unknown = version < STORAGE_ERROR && refusal.code == ResponseError::KafkaStorageError.code();
+            let code = if is_unknown { ResponseError::NotLeaderOrFollower.code() } else { refusal.code };
             let mut response = response
-                .with_error_code(refusal.code)
+                .with_error_code(code)
                 .with_base_offset(-1)
                 .with_log_append_time_ms(-1)
                 .with_log_start_offset(refusal.log_start_offset);
