@@ -58,10 +58,12 @@ pub enum MetadataLogError {
 }
 
 impl MetadataLogError {
-    /// Whether only room is wanted.
+    /// Whether only room is wanted, or a descriptor.
     fn is_full(&self) -> bool {
         let full = [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded, io::ErrorKind::FileTooLarge];
-        matches!(self, Self::Io { source, .. } if full.contains(&source.kind()))
+        // EMFILE and ENFILE have no kind of their own: without a descriptor there is no next segment, but nothing is broken.
+        let Self::Io { source, .. } = self else { return false };
+        full.contains(&source.kind()) || matches!(source.raw_os_error(), Some(23 | 24))
     }
 }
 
