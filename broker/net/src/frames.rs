@@ -56,15 +56,15 @@ pub struct FrameReader {
     large: Vec<u8>,
     /// Bytes that may be received before room must be asked for again.
     allowance: usize,
-    /// Whether `buffer` counts among those that are kept.
-    kept: bool,
+    /// As how much `buffer` counts among those that are kept: its memory is that of its largest frame.
+    kept: usize,
     activity: Activity,
     seat: Arc<Seat>,
 }
 
 impl FrameReader {
     pub(crate) fn new(socket: OwnedReadHalf, activity: Activity, seat: Arc<Seat>) -> Self {
-        Self { socket, buffer: BytesMut::new(), large: Vec::new(), allowance: 0, kept: false, activity, seat }
+        Self { socket, buffer: BytesMut::new(), large: Vec::new(), allowance: 0, kept: 0, activity, seat }
     }
 
     /// The next frame, or `None` when the peer ended the stream between frames. The frame before must have been
@@ -100,9 +100,7 @@ impl FrameReader {
         poll_fn(|task| {
             if self.buffer.is_empty() && self.buffer.capacity() > 0 && self.activity.quiet_checks() > 0 {
                 self.buffer = BytesMut::new();
-                if std::mem::take(&mut self.kept) {
-                    self.seat.keep_buffer(0);
-                }
+                self.keep(0);
             }
             self.socket.as_ref().poll_read_ready(task)
         })
@@ -125,6 +123,7 @@ impl FrameReader {
         let read = if total > KEPT_BYTES {
             if self.large.is_empty() {
                 self.large = std::mem::take(&mut self.buffer).into();
+                self.keep(0);
             }
             if self.large.capacity() == self.large.len() {
                 let ahead = step.max(self.large.len()).min(remaining);
@@ -160,13 +159,20 @@ impl FrameReader {
         self.buffer.advance(LENGTH_BYTES);
         let bytes = self.buffer.split_to(size);
         if held.is_some() {
-            self.kept = size <= KEPT_BYTES && self.seat.keep_buffer(size);
-            if !self.kept {
+            self.keep(if size <= KEPT_BYTES { size.max(self.kept) } else { 0 });
+            if self.kept == 0 {
                 // What is behind the frame must not keep its memory alive, however long this connection idles.
                 self.buffer = BytesMut::from(&self.buffer[..]);
             }
         }
         Frame { bytes, held }
+    }
+
+    /// Counts `buffer` among those that are kept, if there is room for it.
+    fn keep(&mut self, bytes: usize) {
+        if bytes != self.kept {
+            self.kept = if self.seat.keep_buffer(bytes) { bytes } else { 0 };
+        }
     }
 
     fn announced(&self, max_bytes: i32) -> Result<Option<usize>, FrameError> {
@@ -251,7 +257,7 @@ mod tests {
         let (peer, Accepted { mut frames, activity, .. }) = connect(&Memory::new(Room::UNLIMITED)).await;
         let _peer = send(peer, frame_of(MIB / 2));
         drop(frames.next(i32::MAX).await.unwrap().unwrap());
-        assert!(frames.kept);
+        assert_eq!(frames.kept, MIB / 2);
         let quiet = activity.ceased(Duration::from_millis(20));
         tokio::pin!(quiet);
         tokio::select! {
@@ -261,7 +267,23 @@ mod tests {
         }
         assert!(waits(&mut frames).await);
         assert_eq!(frames.buffer.capacity(), 0);
-        assert!(!frames.kept);
+        assert_eq!(frames.kept, 0);
+    }
+
+    /// A buffer counted as much as the frame before: one of 1 MiB cost 20 KB when such a frame had followed.
+    #[tokio::test]
+    async fn a_kept_buffer_counts_as_its_largest_frame() {
+        let memory = Memory::new(Room { kept_buffers: MIB, ..Room::UNLIMITED });
+        let (peer, Accepted { mut frames, .. }) = connect(&memory).await;
+        let _peer = send(peer, [frame_of(MIB - 4), frame_of(20_000)].concat());
+        for _ in 0..2 {
+            drop(frames.next(i32::MAX).await.unwrap().unwrap());
+            assert_eq!(frames.kept, MIB - 4);
+        }
+        let (other, Accepted { frames: mut others, .. }) = connect(&memory).await;
+        let _other = send(other, frame_of(MIB / 2));
+        drop(others.next(i32::MAX).await.unwrap().unwrap());
+        assert_eq!(others.kept, 0);
     }
 
     /// Peers that hold all the room and stand still do not keep others from being served.
