@@ -36,6 +36,15 @@ enum Waiting {
     Ready(Ready),
 }
 
+impl Waiting {
+    fn new(seat: &Arc<Seat>, reply: Reply) -> Self {
+        match reply {
+            Reply::Later(later) => Self::Later(later),
+            now => Self::Ready(Ready::new(seat, now)),
+        }
+    }
+}
+
 /// An answer in memory, counted as long as its client has not taken it.
 struct Ready {
     reply: Reply,
@@ -166,7 +175,7 @@ impl Connection {
 
     /// Dispatches one frame and meanwhile writes answers that become ready. The frame's memory is given back when the
     /// request stands in its logs, whoever reads its answer.
-    async fn dispatch(&mut self, Frame { bytes, held }: Frame) -> Result<Reply, End> {
+    async fn dispatch(&mut self, Frame { bytes, held }: Frame) -> Result<Waiting, End> {
         let (node, info, stop) = (&self.node, &self.info, self.stop.clone());
         let seat = Arc::clone(&self.answers.seat);
         let dispatched = pin!(async {
@@ -181,7 +190,8 @@ impl Connection {
             };
             let reply = tokio::select! {
                 biased;
-                reply = answered => Ok(reply),
+                // Counted from now on: an answer before it may wait for a peer that does not read.
+                reply = answered => Ok(Waiting::new(&seat, reply)),
                 () = overdue(stop) => Err(End::Quiet),
             };
             drop(held);
@@ -193,18 +203,13 @@ impl Connection {
 
 impl Answers {
     /// Writes an answer, or has it wait for its turn.
-    async fn add(&mut self, reply: Reply) -> Result<(), End> {
-        match reply {
-            Reply::Later(later) => self.waiting.push_back(Waiting::Later(later)),
-            now => {
-                let ready = Ready::new(&self.seat, now);
-                if self.waiting.is_empty() {
-                    return write(&mut self.sender, ready).await;
-                }
-                self.ready_bytes += ready.bytes;
-                self.waiting.push_back(Waiting::Ready(ready));
-            }
+    async fn add(&mut self, answer: Waiting) -> Result<(), End> {
+        match answer {
+            Waiting::Ready(ready) if self.waiting.is_empty() => return write(&mut self.sender, ready).await,
+            Waiting::Ready(Ready { bytes, .. }) => self.ready_bytes += bytes,
+            Waiting::Later(_) => {}
         }
+        self.waiting.push_back(answer);
         Ok(())
     }
 
