@@ -2,11 +2,11 @@
 //!
 //! Version 0. Source: `ReplicaManager.activeProducerState`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::describe_producers_response::{PartitionResponse, ProducerState, TopicResponse};
-use kafka_protocol::messages::{DescribeProducersRequest, DescribeProducersResponse, ProducerId};
+use kafka_protocol::messages::{DescribeProducersRequest, DescribeProducersResponse, ProducerId, TopicName};
 use milena_metadata::image::MetadataImage;
 
 use super::common::{UNKNOWN_TOPIC, code_of, invalid_topic_name, partition_by_name, text};
@@ -15,10 +15,11 @@ use super::context::Context;
 pub(super) async fn handle(context: &Context<'_>, request: DescribeProducersRequest) -> DescribeProducersResponse {
     let image = context.node.image();
     let mut topics = Vec::with_capacity(request.topics.len());
+    // A partition is answered once, however often it or its topic is named: an answer may be large.
+    let mut answered_of_all: BTreeMap<TopicName, BTreeSet<i32>> = BTreeMap::new();
     for topic in request.topics {
-        let mut rows = Vec::with_capacity(topic.partition_indexes.len());
-        // A partition is answered once, however often it is named: an answer may be large.
-        let mut answered = BTreeSet::new();
+        let mut rows = Vec::new();
+        let answered = answered_of_all.entry(topic.name.clone()).or_default();
         for index in topic.partition_indexes.into_iter().filter(|index| answered.insert(*index)) {
             let row = PartitionResponse::default().with_partition_index(index);
             rows.push(match describe(context, &image, &topic.name, index).await {

@@ -48,6 +48,38 @@ fn old_fetch(topic: &str, bytes_max: i32) -> Vec<u8> {
     [&(body.len() as u32).to_be_bytes()[..], &body].concat()
 }
 
+/// ListOffsets v0 for every offset at which a segment begins, many times.
+fn segments_question(topic: &str, rows: usize) -> Vec<u8> {
+    let name = [&(topic.len() as u16).to_be_bytes(), topic.as_bytes()].concat();
+    // Replica -1, one topic.
+    let mut body = [&[0, 2, 0, 0, 0, 0, 0, 1, 0xff, 0xff][..], &[0xff; 4], &[0, 0, 0, 1], &name].concat();
+    body.extend((rows as u32).to_be_bytes());
+    for _ in 0..rows {
+        // Partition 0, time -1, as many as there are.
+        body.extend([&[0; 4][..], &[0xff; 8], &i32::MAX.to_be_bytes()].concat());
+    }
+    [&(body.len() as u32).to_be_bytes()[..], &body].concat()
+}
+
+/// A row of 16 bytes was answered with the offsets of all segments, however many rows there were.
+#[test]
+fn a_question_for_all_segments_many_times_has_a_bounded_answer() {
+    let broker = Broker::start(LIMIT, &["log.roll.ms=1"]);
+    let mut client = broker.connect();
+    client.create_topic("t", 1);
+    for index in 0..2_000 {
+        let mut builder = BatchBuilder::new();
+        builder.append(1_000 + 10 * index, None, Some(b"v"), []);
+        assert_eq!(client.produce_batch("t", builder.build().unwrap().freeze()), index);
+    }
+    client.socket.write_all(&segments_question("t", 60_000)).unwrap();
+    let answer = client.receive_bytes();
+    assert!((8 << 20..10 << 20).contains(&answer.len()), "{}", answer.len());
+    client.greet();
+    client.is_greeted();
+    broker.end();
+}
+
 /// A batch of 90 KB became 90 MB for each connection that looked for a timestamp in it.
 #[test]
 fn timestamps_are_looked_for_in_few_large_batches_at_once() {

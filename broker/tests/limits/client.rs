@@ -35,12 +35,16 @@ impl Client {
         self.socket.write_all(&frame(key, version, request)).unwrap();
     }
 
-    pub(crate) fn receive<T: Decodable>(&mut self, key: ApiKey, version: i16) -> T {
+    pub(crate) fn receive_bytes(&mut self) -> Vec<u8> {
         let mut length = [0; 4];
         self.socket.read_exact(&mut length).unwrap();
         let mut frame = vec![0; u32::from_be_bytes(length) as usize];
         self.socket.read_exact(&mut frame).unwrap();
-        let mut frame = Bytes::from(frame);
+        frame
+    }
+
+    pub(crate) fn receive<T: Decodable>(&mut self, key: ApiKey, version: i16) -> T {
+        let mut frame = Bytes::from(self.receive_bytes());
         ResponseHeader::decode(&mut frame, key.response_header_version(version)).unwrap();
         T::decode(&mut frame, version).unwrap()
     }

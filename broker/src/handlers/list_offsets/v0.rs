@@ -19,6 +19,9 @@ use crate::replica::partition::{Partition, PartitionError};
 
 /// The replica id of a consumer.
 const CONSUMER: i32 = -1;
+/// Offsets in one answer: a row of 16 bytes may ask for as many as its log has segments, and there may be 65 thousand
+/// rows in a MiB. Those behind are refused.
+const OFFSETS_MAX: usize = 1 << 20;
 /// Any leader epoch will do.
 const ANY_EPOCH: i32 = -1;
 
@@ -28,8 +31,14 @@ pub(super) fn handle(context: &Context<'_>, body: BytesMut) -> Reply {
         Err(error) => return Reply::Close(error.to_string()),
     };
     let image = context.node.image();
-    let row = |topic: &AskedTopic, asked: &AskedPartition| {
-        let found = find(context, &image, &topic.name, *asked, request.replica_id);
+    let mut left = OFFSETS_MAX;
+    let mut row = |topic: &AskedTopic, asked: &AskedPartition| {
+        let found = if left == 0 {
+            Err(ResponseError::UnknownServerError)
+        } else {
+            find(context, &image, &topic.name, *asked, request.replica_id)
+        };
+        left = left.saturating_sub(found.as_ref().map_or(0, Vec::len));
         let error_code = found.as_ref().err().map_or(0, ResponseError::code);
         AnsweredPartition { index: asked.index, error_code, old_style_offsets: found.unwrap_or_default() }
     };
