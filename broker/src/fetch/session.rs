@@ -20,6 +20,10 @@ pub const NO_SESSION: i32 = 0;
 pub const INITIAL_EPOCH: i32 = 0;
 /// Epoch of a request that wants none, or ends the one it names.
 pub const FINAL_EPOCH: i32 = -1;
+/// Partitions of one session and of all of them. Each costs some 200 bytes for as long as its session lives, whether it exists
+/// or not, and all of a session's are looked up for each request of a few bytes. Beyond that clients fetch without a session.
+const PARTITIONS_MAX: usize = 1 << 16;
+const PARTITIONS_OF_ALL_MAX: usize = 1 << 18;
 /// No topic's name is longer.
 const TOPIC_NAME_BYTES_MAX: usize = 249;
 /// A slot may be taken from a session that was idle for this long.
@@ -207,6 +211,7 @@ impl FetchSessions {
             let kind = if session_epoch == FINAL_EPOCH { Kind::Sessionless } else { Kind::New { by_id, privileged } };
             return Ok((kind, last_of_each(wanted)));
         }
+        let room = PARTITIONS_OF_ALL_MAX.saturating_sub(self.partitions());
         let session = self.sessions.get_mut(&session_id).ok_or(ResponseError::FetchSessionIdNotFound)?;
         if session.epoch != session_epoch {
             return Err(ResponseError::InvalidFetchSessionEpoch);
@@ -214,11 +219,18 @@ impl FetchSessions {
         if session.by_id != by_id {
             return Err(ResponseError::FetchSessionTopicIdError);
         }
+        let before = session.partitions.len();
         for partition in wanted {
             session.insert(partition);
         }
         for key in forgotten {
             session.remove(key);
+        }
+        let added = session.partitions.len().saturating_sub(before);
+        if added > room || session.partitions.len() > PARTITIONS_MAX {
+            // The client begins anew, with all that it wants in one request.
+            self.sessions.remove(&session_id);
+            return Err(ResponseError::FetchSessionIdNotFound);
         }
         if session.partitions.is_empty() {
             self.sessions.remove(&session_id);
@@ -286,9 +298,21 @@ impl FetchSessions {
     /// Kafka's eviction: an idle session goes first; else a larger one takes the place of a smaller one that had its
     /// time; followers are never displaced by consumers.
     fn make_room(&mut self, privileged: bool, size: usize, now: Timestamp) -> bool {
-        if self.sessions.len() < self.slots {
-            return true;
+        let most = PARTITIONS_OF_ALL_MAX;
+        while self.sessions.len() >= self.slots || self.partitions().saturating_add(size) > most {
+            if size > PARTITIONS_MAX || !self.evict(privileged, size, now) {
+                return false;
+            }
         }
+        size <= PARTITIONS_MAX
+    }
+
+    /// Partitions of all sessions.
+    fn partitions(&self) -> usize {
+        self.sessions.values().map(|session| session.partitions.len()).sum()
+    }
+
+    fn evict(&mut self, privileged: bool, size: usize, now: Timestamp) -> bool {
         let idle = self
             .sessions
             .iter()
@@ -410,6 +434,28 @@ mod tests {
         sessions.finish(kind, &rows, 1);
         let (_, list) = sessions.begin(request(id, 2), vec![], &[], 2).unwrap();
         assert_eq!(list.iter().map(|wanted| wanted.partition).collect::<Vec<_>>(), [1, 2, 0]);
+    }
+
+    #[test]
+    fn what_sessions_remember_is_bounded() {
+        let mut sessions = FetchSessions::new(1000, 1);
+        let many: Vec<i32> = (0..PARTITIONS_MAX as i32).collect();
+        assert_eq!(open(&mut sessions, &(0..=PARTITIONS_MAX as i32).collect::<Vec<_>>(), 0), NO_SESSION);
+        for _ in 0..3 {
+            assert_ne!(open(&mut sessions, &many, 0), NO_SESSION);
+        }
+        // One that grows request by request.
+        let id = open(&mut sessions, &many[1..], 0);
+        sessions.begin(request(id, 1), vec![wanted(0)], &[], 1).unwrap();
+        assert_eq!(sessions.partitions(), PARTITIONS_OF_ALL_MAX);
+        assert_eq!(open(&mut sessions, &[0], 1), NO_SESSION);
+        let refused = sessions.begin(request(id, 2), vec![wanted(-1)], &[], 1);
+        assert_eq!(refused.unwrap_err(), ResponseError::FetchSessionIdNotFound);
+        let next = open(&mut sessions, &[0], 1);
+        assert_ne!(next, NO_SESSION);
+        // Those that nobody uses make room.
+        assert_ne!(open(&mut sessions, &many, EVICTION_MS + 2), NO_SESSION);
+        assert!(sessions.partitions() <= PARTITIONS_OF_ALL_MAX);
     }
 
     #[test]
