@@ -85,12 +85,11 @@ pub(super) async fn handle(context: &Context<'_>, body: BytesMut) -> Reply {
         Ok(begun) => begun,
         Err(error) => return respond(context, FetchResponse { error_code: error.code(), ..empty_response() }),
     };
-    let (rows, _being_made) = match converted::magic(context.version) {
-        Some(magic) => converted::read(context, &request, magic, &wanted).await,
-        None => {
-            let rows = read_when_ready(context, &request, isolation, &wanted, deadline(&request)).await;
-            (make_ready(rows).await, None)
-        }
+    let (rows, _being_made) = if let Some(magic) = converted::magic(context.version) {
+        converted::read(context, &request, magic, &wanted).await
+    } else {
+        let rows = read_when_ready(context, &request, isolation, &wanted, deadline(&request)).await;
+        (make_ready(rows).await, None)
     };
     finish(context, kind, rows)
 }
