@@ -168,8 +168,10 @@ impl Loader<'_> {
             None => open.log_start_offset.max(0),
             Some(last) if first_unflushed == segments.len() => {
                 let end = self.clean_end(last)?;
-                if !epochs_fit(&leader_epochs, &segments, end)? {
-                    leader_epochs = epochs_of(&segments)?;
+                if !epochs_fit(&leader_epochs, &segments, end)?
+                    && let Some(epochs) = unless_damaged(epochs_of(&segments))?
+                {
+                    leader_epochs = epochs;
                     leader_epochs_changed = true;
                 }
                 end
@@ -262,6 +264,8 @@ impl Loader<'_> {
                 if epochs_fit(&epochs, known, unflushed.base_offset())? {
                     return Ok((epochs, changed));
                 }
+                let of_the_log = unless_damaged(epochs_of(known))?;
+                return Ok((of_the_log.unwrap_or(epochs), true));
             }
         }
         let epochs = epochs_of(known)?;
@@ -417,6 +421,14 @@ fn epochs_of(segments: &[Arc<Segment>]) -> Result<LeaderEpochs, ReadError> {
         })?;
     }
     Ok(epochs)
+}
+
+/// A log that is damaged where it was sound once is opened all the same: who reads it there is told.
+fn unless_damaged<T>(read: Result<T, ReadError>) -> Result<Option<T>, ReadError> {
+    match read {
+        Err(ReadError::Corrupt(_) | ReadError::Undecodable(_)) => Ok(None),
+        read => read.map(Some),
+    }
 }
 
 fn assign_newer(epochs: &mut LeaderEpochs, header: &BatchHeader) -> bool {

@@ -12,7 +12,7 @@ use milena_protocol::types::Offset;
 
 use crate::error::{DiskError, ReadError};
 use crate::producer_state::{EndTxn, ProducerState};
-use crate::scan::HeaderScan;
+use crate::scan::{HeaderScan, ScanError};
 use crate::segment::{LOG, Segment};
 use crate::transaction_index::AbortedTransaction;
 
@@ -41,14 +41,23 @@ pub(crate) fn replay<T>(
     Ok(())
 }
 
-/// The header of the batch that holds `offset`, or of the next one in its segment.
-pub(crate) fn header_at(segments: &[Arc<Segment>], offset: Offset) -> Result<Option<BatchHeader>, ReadError> {
+/// The header of the batch that holds `offset`, or of the next one in its segment; none where the log is damaged, which is said by those who read it.
+pub(crate) fn header_at(segments: &[Arc<Segment>], offset: Offset) -> Result<Option<BatchHeader>, DiskError> {
     let index = segments.partition_point(|segment| segment.base_offset() <= offset).saturating_sub(1);
     let Some(segment) = segments.get(index) else { return Ok(None) };
-    let Some(found) = segment.find(offset, segment.size())? else { return Ok(None) };
+    let found = match segment.find(offset, segment.size()) {
+        Ok(Some(found)) => found,
+        Err(ReadError::Disk(error)) => return Err(error),
+        Ok(None) | Err(ReadError::OffsetOutOfRange(_) | ReadError::Corrupt(_) | ReadError::Undecodable(_)) => {
+            return Ok(None);
+        }
+    };
     let file = segment.log_file()?;
-    let header = HeaderScan::new(&*file, found.position, found.position + found.size).next();
-    Ok(header.map_err(|error| error.at(&segment.path(LOG)))?.map(|(_, header)| header))
+    match HeaderScan::new(&*file, found.position, found.position + found.size).next() {
+        Ok(found) => Ok(found.map(|(_, header)| header)),
+        Err(ScanError::Bad { .. }) => Ok(None),
+        Err(ScanError::Disk(error)) => Err(DiskError::new("read", &segment.path(LOG))(error)),
+    }
 }
 
 pub(crate) fn walk_headers(

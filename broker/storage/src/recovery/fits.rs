@@ -8,7 +8,7 @@ use std::sync::Arc;
 use milena_protocol::record_batch::BatchHeader;
 use milena_protocol::types::{LeaderEpoch, NO_LEADER_EPOCH, NO_PRODUCER_ID, Offset, ProducerId, Timestamp};
 
-use crate::error::ReadError;
+use crate::error::DiskError;
 use crate::leader_epochs::LeaderEpochs;
 use crate::producer_state::ProducerStateEntry;
 use crate::replay::header_at;
@@ -22,7 +22,7 @@ pub(super) fn epochs_fit(
     epochs: &LeaderEpochs,
     segments: &[Arc<Segment>],
     log_end_offset: Offset,
-) -> Result<bool, ReadError> {
+) -> Result<bool, DiskError> {
     let first_base = segments.first().map_or(log_end_offset, |segment| segment.base_offset());
     let mut before: Option<LeaderEpoch> = None;
     for entry in epochs.entries().iter().filter(|entry| (first_base..log_end_offset).contains(&entry.start_offset)) {
@@ -58,7 +58,7 @@ pub(super) fn producers_fit(
     segments: &[Arc<Segment>],
     offset: Offset,
     expired_before: Timestamp,
-) -> Result<bool, ReadError> {
+) -> Result<bool, DiskError> {
     let first_base = segments.first().map_or(offset, |segment| segment.base_offset());
     let last_offset_of = |entry: &ProducerStateEntry| entry.batches().last().map(|batch| batch.last_offset);
     if offset > first_base
