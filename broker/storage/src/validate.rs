@@ -23,8 +23,7 @@ mod walk;
 #[cfg(test)]
 mod tests;
 
-use std::cell::RefCell;
-use std::mem;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::BytesMut;
 use milena_protocol::compression::{self, Codec, CompressionError, Level};
@@ -34,7 +33,7 @@ use milena_protocol::record_batch::{
 };
 use milena_protocol::records::BatchBuilder;
 use milena_protocol::types::{LeaderEpoch, NO_TIMESTAMP, Offset, Timestamp, TopicPartition};
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 
 pub use self::error::{RecordFault, RecordRejection, Rejections, ValidationError};
 use self::walk::{Walked, walk};
@@ -48,18 +47,19 @@ const FIRST_PRODUCE_OF_BATCHES: i16 = 3;
 const FIRST_PRODUCE_WITH_ZSTD: i16 = 7;
 /// What a batch may grow to when decompressed, whatever its configuration: as much as a request may hold.
 const DECOMPRESSED_BYTES_MAX: usize = 100 * 1024 * 1024;
-/// What every thread may decompress whenever it likes. Batches that become larger wait for each other: what a few small
-/// ones decompress to must not fill the memory.
+/// What [`SCRATCHES`] batches may decompress to at the same time. Those that become larger wait for each other: what many
+/// small ones decompress to must not fill the memory, however many threads append.
 pub(crate) const DECOMPRESSED_BYTES_AT_ONCE: usize = 8 * 1024 * 1024;
-/// The largest buffer for decompressed records that a thread keeps for the next batch.
+/// Buffers for decompressed records: as many as threads that are likely to validate at once.
+const SCRATCHES: usize = 8;
+/// The largest buffer for decompressed records that is kept for the next batch.
 const SCRATCH_BYTES_KEPT: usize = 4 * 1024 * 1024;
 
 /// Held by the thread that validates a batch above [`DECOMPRESSED_BYTES_AT_ONCE`], or looks for a timestamp in it.
 pub(crate) static LARGE_BATCH: Mutex<()> = Mutex::new(());
 
-thread_local! {
-    static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
-}
+static SCRATCH: [Mutex<Vec<u8>>; SCRATCHES] = [const { Mutex::new(Vec::new()) }; SCRATCHES];
+static NEXT_SCRATCH: AtomicUsize = AtomicUsize::new(0);
 
 /// What `compression.type` makes of a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -425,18 +425,25 @@ fn with_scratch<T>(
     decompress: impl Fn(usize, &mut Vec<u8>) -> Result<T, ValidationError>,
 ) -> Result<T, ValidationError> {
     let bytes_max = config.decompressed_bytes_max;
-    let mut scratch = SCRATCH.take();
-    let mut result = decompress(bytes_max.min(DECOMPRESSED_BYTES_AT_ONCE), &mut scratch);
-    if bytes_max > DECOMPRESSED_BYTES_AT_ONCE && matches!(result, Err(ValidationError::DecompressedTooLarge { .. })) {
-        drop(mem::take(&mut scratch));
-        let _alone = LARGE_BATCH.lock();
-        result = decompress(bytes_max, &mut scratch);
-        drop(mem::take(&mut scratch));
+    let mut scratch = free_scratch();
+    let result = decompress(bytes_max.min(DECOMPRESSED_BYTES_AT_ONCE), &mut scratch);
+    if scratch.capacity() > SCRATCH_BYTES_KEPT {
+        *scratch = Vec::new();
     }
-    if scratch.capacity() <= SCRATCH_BYTES_KEPT {
-        SCRATCH.set(scratch);
+    drop(scratch);
+    if bytes_max > DECOMPRESSED_BYTES_AT_ONCE && matches!(result, Err(ValidationError::DecompressedTooLarge { .. })) {
+        let _alone = LARGE_BATCH.lock();
+        return decompress(bytes_max, &mut Vec::new());
     }
     result
+}
+
+/// A buffer that nobody uses, or, where all are used, the next one that is given back in turn.
+fn free_scratch() -> MutexGuard<'static, Vec<u8>> {
+    SCRATCH.iter().find_map(Mutex::try_lock).unwrap_or_else(|| {
+        let turn = NEXT_SCRATCH.fetch_add(1, Ordering::Relaxed);
+        SCRATCH[turn % SCRATCHES].lock()
+    })
 }
 
 /// The same records as a new batch: offsets 0 to n-1, another codec, everything else kept.
