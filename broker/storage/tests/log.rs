@@ -11,7 +11,7 @@ use bytes::BytesMut;
 use milena_protocol::control_record::{EndTransactionMarker, TransactionResult};
 use milena_protocol::records::BatchBuilder;
 use milena_protocol::types::{Offset, Timestamp};
-use milena_storage::disk::Fault;
+use milena_storage::disk::{Crash, Fault};
 use milena_storage::error::{OffsetOutOfRange, ProducerStateError};
 use milena_storage::{
     AppendError, AppendOrigin, CleanupPolicy, Disk, Log, LogConfig, ReadError, RecoveryReport, SimDisk, StorageError,
@@ -536,6 +536,30 @@ fn a_deleted_topics_directory_is_renamed_and_removed_later() {
     drop(Opener::sim(&disk).open());
     deletion.execute(&disk).unwrap();
     assert!(disk.metadata(expected).is_err());
+}
+
+/// On a full disk a directory that cannot be renamed is removed at once. What a process left that died in the middle of that, without the topic's id, was taken for
+/// the log of a new topic of that name.
+#[test]
+fn what_is_left_of_a_deletion_on_a_full_disk_is_no_log_of_a_new_topic() {
+    for stop_after in 1.. {
+        let disk = SimDisk::new(1);
+        let mut opener = Opener::sim(&disk);
+        let mut log = opener.open();
+        append(&mut log, &["a"]);
+        disk.fail_after(0, Fault::FullOnce);
+        disk.also_fail_after(stop_after, Fault::Stop);
+        let is_done = log.delete(uuid::Uuid::from_u128(0xabc), NOW).is_ok();
+        disk.crash(Crash::Process);
+        opener.topic_id = uuid::Uuid::from_u128(8);
+        match opener.try_open() {
+            Ok((log, _)) => assert_eq!(log.log_end_offset(), 0, "stopped at {stop_after}"),
+            Err(error) => assert!(matches!(error, StorageError::InconsistentTopicId(_)), "{error}"),
+        }
+        if is_done {
+            break;
+        }
+    }
 }
 
 #[test]

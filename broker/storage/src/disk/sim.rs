@@ -56,7 +56,7 @@ struct State {
     locks: BTreeMap<usize, u64>,
     /// Operations that change something, so far.
     operations: u64,
-    fault: Option<(u64, Fault)>,
+    faults: Vec<(u64, Fault)>,
     /// Reads of file bytes so far, and which of them fails with EIO.
     reads: u64,
     failing_read: Option<u64>,
@@ -85,7 +85,7 @@ impl SimDisk {
             life: 0,
             locks: BTreeMap::new(),
             operations: 0,
-            fault: None,
+            faults: Vec::new(),
             reads: 0,
             failing_read: None,
             stopped: false,
@@ -108,7 +108,14 @@ impl SimDisk {
     /// The changing operation number `operations() + after` meets `fault`.
     pub fn fail_after(&self, after: u64, fault: Fault) {
         let mut state = self.state.lock();
-        state.fault = Some((state.operations + after, fault));
+        state.faults = vec![(state.operations + after, fault)];
+    }
+
+    /// As [`SimDisk::fail_after`], besides the faults that are to come already.
+    pub fn also_fail_after(&self, after: u64, fault: Fault) {
+        let mut state = self.state.lock();
+        let at = state.operations + after;
+        state.faults.push((at, fault));
     }
 
     /// How many times bytes of a file were read.
@@ -125,7 +132,7 @@ impl SimDisk {
     /// No fault any more.
     pub fn heal(&self) {
         let mut state = self.state.lock();
-        state.fault = None;
+        state.faults.clear();
         state.failing_read = None;
     }
 
@@ -134,7 +141,7 @@ impl SimDisk {
         let mut state = self.state.lock();
         state.life += 1;
         state.locks.clear();
-        state.fault = None;
+        state.faults.clear();
         state.failing_read = None;
         state.stopped = false;
         if let Crash::Power(seed) = crash {
@@ -279,19 +286,20 @@ impl State {
         }
         let number = self.operations;
         self.operations += 1;
-        match self.fault {
-            Some((at, Fault::Broken)) if number == at => Ok(Some(io::Error::from_raw_os_error(5))),
-            Some((at, Fault::FullOnce)) if number == at => Ok(Some(io::Error::from_raw_os_error(28))),
-            Some((at, Fault::Stop)) if number >= at => {
-                self.stopped = true;
-                Ok(Some(stopped()))
-            }
-            _ => Ok(None),
+        let meets = |fault| self.faults.iter().any(|&(at, kind)| kind == fault && number == at);
+        if self.faults.iter().any(|&(at, kind)| kind == Fault::Stop && number >= at) {
+            self.stopped = true;
+            return Ok(Some(stopped()));
         }
+        Ok(if meets(Fault::Broken) {
+            Some(io::Error::from_raw_os_error(5))
+        } else {
+            meets(Fault::FullOnce).then(|| io::Error::from_raw_os_error(28))
+        })
     }
 
     fn is_full(&self) -> bool {
-        matches!(self.fault, Some((at, Fault::Full)) if self.operations > at)
+        self.faults.iter().any(|&(at, kind)| kind == Fault::Full && self.operations > at)
     }
 
     /// A changing operation that happens or does not.
@@ -367,7 +375,12 @@ impl Disk for SimDisk {
         Ok(())
     }
 
+    /// One name after the other, last first: no order is promised.
     fn remove_dir_all(&self, path: &Path) -> io::Result<()> {
+        for entry in self.read_dir(path)?.iter().rev() {
+            let path = path.join(&entry.name);
+            if entry.is_dir { self.remove_dir_all(&path)? } else { self.remove_file(&path)? }
+        }
         self.remove_file(path)
     }
 

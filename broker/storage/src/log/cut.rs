@@ -4,13 +4,14 @@
 //! name is on stable storage before the next one changes. Files that readers may still use are renamed first and removed later by the caller.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use milena_protocol::types::{Offset, Timestamp};
 use uuid::Uuid;
 
 use super::Log;
+use crate::checkpoint::PARTITION_METADATA;
 use crate::disk::Disk;
 use crate::error::{DiskError, OffsetOutOfRange, StorageError};
 use crate::log_dir::unique_dir_name;
@@ -295,7 +296,7 @@ impl Log {
             Ok(()) => self.place.set_dir(&to),
             // A longer name may need room. A removal does not, and makes some; who reads has the files open.
             Err(error) if error.is_full() => {
-                self.place.disk().remove_dir_all(&from).map_err(DiskError::new("remove", &from))?;
+                self.remove_directory(&from).map_err(DiskError::new("remove", &from))?;
                 return Ok(ScheduledDeletion { at: now, paths: Vec::new() });
             }
             Err(error) => return Err(error.into()),
@@ -304,5 +305,14 @@ impl Log {
             self.place.disk().sync_dir(parent).map_err(DiskError::new("sync", parent))?;
         }
         Ok(ScheduledDeletion { at: now.saturating_add(self.config.file_delete_delay_ms), paths: vec![to] })
+    }
+
+    /// The topic's id goes last: what a crash leaves must not be taken for the log of a new topic of that name.
+    fn remove_directory(&self, dir: &Path) -> io::Result<()> {
+        let disk = self.place.disk();
+        for entry in disk.read_dir(dir)?.iter().filter(|entry| entry.name != PARTITION_METADATA) {
+            disk.remove_file(&dir.join(&entry.name))?;
+        }
+        disk.remove_dir_all(dir)
     }
 }
