@@ -52,6 +52,28 @@ pub(super) fn assert_same_batch(name: &str, ours: &[u8], kafkas: &[u8]) {
     assert_eq!(ours, kafkas, "{name}");
 }
 
+/// What the fields of a line of golden verdicts say of the topic.
+pub(super) fn config_of_case<'a>(
+    topic_partition: &'a TopicPartition,
+    timestamp_type: &str,
+    compacted: &str,
+    compression: &str,
+) -> ValidateConfig<'a> {
+    ValidateConfig {
+        compacted: compacted == "true",
+        timestamp_type: match timestamp_type {
+            "CreateTime" => TimestampType::CreateTime,
+            _ => TimestampType::LogAppendTime,
+        },
+        compression: match compression {
+            "producer" => TargetCompression::Producer,
+            "uncompressed" => TargetCompression::Codec(Codec::None, Level::DEFAULT),
+            codec => TargetCompression::Codec(Codec::from_name(codec).unwrap(), Level::DEFAULT),
+        },
+        ..config(topic_partition)
+    }
+}
+
 #[test]
 fn answers_every_batch_as_kafka_does() {
     let topic_partition = t0();
@@ -64,19 +86,7 @@ fn answers_every_batch_as_kafka_does() {
         let input = hex(field());
         // Kafka's text shows which of its two record classes was at hand; ours always says the plain one.
         let expected = field().replace("PartialDefaultRecord", "DefaultRecord");
-        let config = ValidateConfig {
-            compacted: compacted == "true",
-            timestamp_type: match timestamp_type {
-                "CreateTime" => TimestampType::CreateTime,
-                _ => TimestampType::LogAppendTime,
-            },
-            compression: match compression {
-                "producer" => TargetCompression::Producer,
-                "uncompressed" => TargetCompression::Codec(Codec::None, Level::DEFAULT),
-                codec => TargetCompression::Codec(Codec::from_name(codec).unwrap(), Level::DEFAULT),
-            },
-            ..config(&topic_partition)
-        };
+        let config = config_of_case(&topic_partition, timestamp_type, compacted, compression);
         let origin = if origin == "CLIENT" { AppendOrigin::Client } else { AppendOrigin::Coordinator };
         let mut records = BytesMut::from(&input[..]);
         let verdict = verdict(&mut records, &config, origin);

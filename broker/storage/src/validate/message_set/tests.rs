@@ -8,7 +8,7 @@ use milena_protocol::records::records;
 use milena_protocol::types::Offset;
 use proptest::prelude::*;
 
-use super::super::tests::{assert_same_batch, config, hex, t0};
+use super::super::tests::{assert_same_batch, config, config_of_case, hex, t0};
 use super::super::{TargetCompression, check_produce, validate};
 use super::*;
 use crate::log::AppendOrigin;
@@ -42,18 +42,8 @@ fn answers_every_message_set_as_kafka_does() {
         let input = hex(field());
         let expected = field();
         let config = ValidateConfig {
-            compacted: compacted == "true",
-            timestamp_type: match timestamp_type {
-                "CreateTime" => TimestampType::CreateTime,
-                _ => TimestampType::LogAppendTime,
-            },
-            compression: match compression {
-                "producer" => TargetCompression::Producer,
-                "uncompressed" => TargetCompression::Codec(Codec::None, Level::DEFAULT),
-                codec => TargetCompression::Codec(Codec::from_name(codec).unwrap(), Level::DEFAULT),
-            },
             max_message_bytes,
-            ..config(&topic_partition)
+            ..config_of_case(&topic_partition, timestamp_type, compacted, compression)
         };
         let mut records = BytesMut::from(&input[..]);
         cases += 1;
