@@ -29,27 +29,15 @@ impl Cluster for Milena {
         self.node.start(&mut command)
     }
 
-    fn stop(&mut self) -> Outcome<i32> {
-        self.node.stop()
+    fn node(&self) -> &Node {
+        &self.node
     }
 
-    fn kill(&mut self) -> Outcome {
-        self.node.kill()
-    }
-
-    fn bootstrap(&self) -> String {
-        self.node.bootstrap()
-    }
-
-    fn data_dir(&self) -> PathBuf {
-        self.node.data_dir()
+    fn node_mut(&mut self) -> &mut Node {
+        &mut self.node
     }
 
     fn scratch_dir(&self) -> &Path {
         &self.scratch
-    }
-
-    fn log(&self) -> String {
-        self.node.log()
     }
 }

@@ -57,18 +57,37 @@ impl Kind {
 pub(crate) trait Cluster: Send {
     /// Starts the process and waits until it answers with itself as an alive broker.
     fn start(&mut self) -> Outcome;
-    /// Stops it cleanly (TERM). The exit code, as a shell sees it.
-    fn stop(&mut self) -> Outcome<i32>;
-    /// `kill -9`; returns when the process is gone.
-    fn kill(&mut self) -> Outcome;
-    /// `host:port` for clients.
-    fn bootstrap(&self) -> String;
-    /// The log directory (the one of `log.dirs`).
-    fn data_dir(&self) -> PathBuf;
+    /// Its process and directory.
+    fn node(&self) -> &Node;
+    /// The same, to be stopped.
+    fn node_mut(&mut self) -> &mut Node;
     /// A directory for whatever a scenario wants to write.
     fn scratch_dir(&self) -> &Path;
+
+    /// Stops it cleanly (TERM). The exit code, as a shell sees it.
+    fn stop(&mut self) -> Outcome<i32> {
+        self.node_mut().stop()
+    }
+
+    /// `kill -9`; returns when the process is gone.
+    fn kill(&mut self) -> Outcome {
+        self.node_mut().kill()
+    }
+
+    /// `host:port` for clients.
+    fn bootstrap(&self) -> String {
+        self.node().bootstrap()
+    }
+
+    /// The log directory (the one of `log.dirs`).
+    fn data_dir(&self) -> PathBuf {
+        self.node().data_dir()
+    }
+
     /// What the process has printed so far, over all its starts.
-    fn log(&self) -> String;
+    fn log(&self) -> String {
+        self.node().log()
+    }
 }
 
 /// Where the things that are not ours lie; `cargo xtask tools` puts them there.

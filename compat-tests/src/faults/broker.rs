@@ -154,28 +154,20 @@ impl Cluster for Broker {
         self.node.start(&mut command)
     }
 
-    fn stop(&mut self) -> Outcome<i32> {
-        self.node.stop()
-    }
-
-    fn kill(&mut self) -> Outcome {
-        self.node.kill()
-    }
-
-    fn bootstrap(&self) -> String {
-        self.node.bootstrap()
-    }
-
     fn data_dir(&self) -> PathBuf {
         self.log_dirs[0].clone()
     }
 
-    fn scratch_dir(&self) -> &Path {
-        &self.scratch
+    fn node(&self) -> &Node {
+        &self.node
     }
 
-    fn log(&self) -> String {
-        self.node.log()
+    fn node_mut(&mut self) -> &mut Node {
+        &mut self.node
+    }
+
+    fn scratch_dir(&self) -> &Path {
+        &self.scratch
     }
 }
 
